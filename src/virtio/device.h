@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * A virtio device, free of any transport and of KVM. The transport (vhost-user today, virtio-pci with the VMM) owns
+ * the queues' configuration and calls the ops; the device calls virtio_signal and virtio_broken.
+ *
+ *   state       what happens
+ *   inactive    x_new; the transport may read config space and features
+ *   active      activate: features are frozen, the queues that the driver enabled are started; notify, config_read
+ *   needs reset notify (or virtio_broken) said -EPROTO: the device does nothing more until reset
+ *   inactive    reset: everything of the driver's session is dropped
+ *
+ * A device runs on one loop in one thread; ops are called there only.
+ */
+#include "base/loop.h"
+#include "virtio/queue.h"
+
+#define VIRTIO_QUEUES_MAX 16
+
+struct virtio_dev;
+
+struct virtio_ops {
+	uint32_t device_id; /* virtio 1.2 §5 */
+	const char *name;   /* "vsock" */
+	uint64_t features;  /* device bits; the transport adds VERSION_1, EVENT_IDX, INDIRECT_DESC */
+	unsigned n_queues;  /* <= VIRTIO_QUEUES_MAX */
+	uint32_t config_len;
+	/* Copies [off, off+len) of config space; the caller has checked it against config_len. NULL when config_len is 0. */
+	void (*config_read)(struct virtio_dev *dev, uint32_t off, void *dst, uint32_t len);
+	/* dev->mem, dev->features and the started queues are valid from here to reset. */
+	int (*activate)(struct virtio_dev *dev, struct err *err);
+	/* The driver kicked queue `index`, or may have. 0, or -EPROTO: the driver broke a rule. */
+	int (*notify)(struct virtio_dev *dev, unsigned index);
+	/* Forget the session. When it returns no other thread touches guest memory on behalf of the device. */
+	void (*reset)(struct virtio_dev *dev);
+};
+
+/* What the transport gives to the device. */
+struct virtio_transport {
+	/* Raise the interrupt of queue `index` (the device has already asked queue_should_signal). */
+	void (*signal)(struct virtio_transport *t, unsigned index);
+	/* A rule was broken outside notify: DEVICE_NEEDS_RESET. */
+	void (*broken)(struct virtio_transport *t);
+};
+
+struct virtio_dev {
+	const struct virtio_ops *ops;
+	struct loop *loop;		    /* the loop that the device runs on; borrowed */
+	struct virtio_transport *transport; /* set by the transport before activate */
+	const struct guest_mem *mem;
+	uint64_t features; /* negotiated */
+	bool active;
+	struct queue queues[VIRTIO_QUEUES_MAX];
+};
+
+/* Pushes nothing: raises the interrupt if the driver wants one for what was pushed. */
+static inline void virtio_signal(struct virtio_dev *dev, unsigned index)
+{
+	if (queue_should_signal(&dev->queues[index]))
+		dev->transport->signal(dev->transport, index);
+}
+
+static inline void virtio_broken(struct virtio_dev *dev)
+{
+	dev->transport->broken(dev->transport);
+}
+
+/* Bits of virtio 1.2 §6 that transports and queues look at. */
+#define VIRTIO_BIT_INDIRECT_DESC 28
+#define VIRTIO_BIT_EVENT_IDX 29
+#define VIRTIO_BIT_VERSION_1 32

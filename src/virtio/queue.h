@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * A split virtqueue, device side (virtio 1.2 §2.7), with EVENT_IDX and indirect descriptors.
+ *
+ *   state     operations
+ *   zeroed    the transport fills `cfg`
+ *   started   queue_start froze a private copy of cfg (later writes to cfg change nothing): pop, push, signal
+ *   broken    a ring rule was violated: pop returns -EPROTO for ever, the transport sets DEVICE_NEEDS_RESET
+ *   stopped   queue_stop: like zeroed; chains in flight are forgotten, a late push is refused
+ *
+ * The guest owns the ring memory and is hostile: every index is bounded, every address goes through guest_mem_at, a head
+ * already in flight is refused, a chain's length is bounded by the queue size and CHAIN_IOV_MAX. One thread per queue.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "virtio/guest_mem.h"
+
+#define QUEUE_SIZE_MAX 1024
+#define CHAIN_IOV_MAX 1026 /* 1 MiB of pages plus FUSE headers */
+
+struct queue_cfg {
+	uint16_t size; /* entries, a power of two <= QUEUE_SIZE_MAX */
+	gpa_t desc, avail, used;
+};
+
+struct queue {
+	struct queue_cfg cfg; /* written by the transport only */
+
+	/* Everything below is private to queue.c. */
+	const struct guest_mem *mem;
+	uint16_t size;
+	uint8_t *desc, *avail, *used; /* resolved at queue_start */
+	uint16_t next_avail, next_used, signalled_used;
+	bool started, broken, event_idx, indirect, signalled_valid;
+	uint64_t in_flight[QUEUE_SIZE_MAX / 64]; /* a bit per head */
+	uint16_t n_in_flight;
+};
+
+/* One request of the driver: first what the device reads, then what it writes. */
+struct chain {
+	uint16_t head;
+	unsigned n_out, n_in; /* iov[0..n_out) readable, iov[n_out..n_out+n_in) writable */
+	uint64_t out_len, in_len; /* bytes in each part */
+	struct iovec iov[CHAIN_IOV_MAX];
+};
+
+static inline const struct iovec *chain_out(const struct chain *c)
+{
+	return c->iov;
+}
+
+static inline const struct iovec *chain_in(const struct chain *c)
+{
+	return c->iov + c->n_out;
+}
+
+/*
+ * Checks cfg (size, alignment, all three areas inside guest memory) and starts the queue. `features` are the negotiated
+ * bits (VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC are looked at). `base` is the first available index to serve (0 after
+ * a reset). `mem` is borrowed until queue_stop.
+ */
+int queue_start(struct queue *q, const struct guest_mem *mem, uint64_t features, uint16_t base, struct err *err)
+	must_check;
+/* Returns the next available index (for VHOST_USER_GET_VRING_BASE). No-op on a queue not started. */
+uint16_t queue_stop(struct queue *q);
+/* The memory map changed: resolves the rings again. -errno leaves the queue broken. */
+int queue_remap(struct queue *q, const struct guest_mem *mem, struct err *err) must_check;
+
+/* 1: *ret holds a chain, which is in flight until queue_push. 0: nothing there. -EPROTO: the driver broke the ring. */
+int queue_pop(struct queue *q, struct chain *ret) must_check;
+/* True if queue_pop would find something (one look at the available index). */
+bool queue_has_avail(const struct queue *q);
+/* Returns a chain to the driver with `len` bytes written. -EPROTO if head is not in flight. */
+int queue_push(struct queue *q, uint16_t head, uint32_t len) must_check;
+/* Takes back the last pop: the chain will be popped again. Only for the most recently popped head. */
+void queue_unpop(struct queue *q, uint16_t head);
+
+/* Does the driver want an interrupt for what was pushed since the last call? */
+bool queue_should_signal(struct queue *q);
+/*
+ * Kicks on or off. After switching on look again (queue_has_avail), or a kick may be missed.
+ */
+void queue_kicks_enable(struct queue *q, bool on);
+
+/* Copies between a chain's parts and flat memory, from byte `off` of the part. Return the bytes copied (0..n). */
+size_t iov_read(const struct iovec *iov, unsigned n_iov, size_t off, void *dst, size_t n);
+size_t iov_write(const struct iovec *iov, unsigned n_iov, size_t off, const void *src, size_t n);
+/* The part of an iovec from byte `off`, at most `n` bytes, in at most `max` entries. Returns the entries used. */
+unsigned iov_slice(struct iovec *dst, unsigned max, const struct iovec *iov, unsigned n_iov, size_t off, size_t n);
