@@ -26,7 +26,8 @@ int fd_set_cloexec(int fd, bool on, struct err *err) must_check;
  */
 int file_read(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len, struct err *err) must_check;
 /* Writes a file by a temporary name in the same folder and rename(2), so a reader sees the old or the new, never a part. */
-int file_write_atomic(int dirfd, const char *path, const void *bytes, size_t n, mode_t mode, struct err *err) must_check;
+int file_write_atomic(
+	int dirfd, const char *path, const void *bytes, size_t n, mode_t mode, struct err *err) must_check;
 /* mkdir -p: every missing folder of `path` is made with `mode`. An existing folder is fine. */
 int dir_make_all(const char *path, mode_t mode, struct err *err) must_check;
 /*

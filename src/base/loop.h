@@ -20,9 +20,9 @@
 struct loop;
 
 struct loop_fd {
-	int fd;			/* borrowed: the owner closes it after loop_remove_fd */
+	int fd;						  /* borrowed: the owner closes it after loop_remove_fd */
 	void (*fn)(struct loop_fd *src, uint32_t events); /* EPOLLIN and so on */
-	struct loop *loop;	/* private; NULL when not added */
+	struct loop *loop;				  /* private; NULL when not added */
 };
 
 struct loop_timer {
@@ -49,8 +49,8 @@ void loop_timer_set(struct loop *loop, struct loop_timer *t, uint64_t delay_ns, 
 void loop_timer_cancel(struct loop_timer *t);
 
 /* Blocks the signals of `set` for the calling thread and delivers them to fn as data (signalfd). Once per loop. */
-int loop_add_signals(
-	struct loop *loop, const sigset_t *set, void (*fn)(void *ctx, int signo), void *ctx, struct err *err) must_check;
+int loop_add_signals(struct loop *loop, const sigset_t *set, void (*fn)(void *ctx, int signo), void *ctx,
+	struct err *err) must_check;
 
 /* Runs until loop_stop; returns the code given to it, or a negative errno when epoll itself fails. */
 int loop_run(struct loop *loop);

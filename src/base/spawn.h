@@ -41,7 +41,7 @@ struct spawn {
 int spawn_start(const struct spawn *sp, pid_t *ret_pid, int *ret_pidfd, struct err *err) must_check;
 
 /* Waits for the end of a child. Exit code 0..255, or 128 + signal. -errno on failure. Reaps it. */
-int spawn_wait(int pidfd) must_check;
+int spawn_wait(int pidfd);
 
 /* Kills with SIGKILL and reaps; no-op for pidfd < 0; closes the descriptor and leaves -1. */
 void spawn_kill(int *pidfd);
@@ -51,4 +51,5 @@ void spawn_kill(int *pidfd);
  * NULL to inherit stdout) and the last line of stderr into err on failure. 0 = exit code 0; -EIO with the exit code
  * and stderr in the message otherwise. deadline_ms 0: no limit; past it the child is killed, -ETIMEDOUT.
  */
-int spawn_run(const char *const *argv, size_t max_out, char **ret_out, unsigned deadline_ms, struct err *err) must_check;
+int spawn_run(
+	const char *const *argv, size_t max_out, char **ret_out, unsigned deadline_ms, struct err *err) must_check;
