@@ -5,7 +5,8 @@
  *
  * Frame: u32 big-endian data length, u32 big-endian stream id (odd, from the client, growing), u8 type, u8 flags, data.
  * Data longer than TTRPC_DATA_MAX is refused with RESOURCE_EXHAUSTED and the connection goes on (the rest of the frame is
- * skipped); a frame that breaks the protocol ends the connection.
+ * skipped). A frame whose first byte is not zero (reserved by the protocol; in practice: a peer that speaks something else)
+ * ends the connection.
  */
 #include <protobuf-c/protobuf-c.h>
 
@@ -42,7 +43,10 @@ enum ttrpc_code {
 	TTRPC_UNAVAILABLE = 14,
 };
 
-/* One table for both directions; unknown values become TTRPC_UNKNOWN / EIO. */
+/*
+ * One table for both directions; unknown values become TTRPC_UNKNOWN / EIO. FAILED_PRECONDITION is EBUSY, RESOURCE_EXHAUSTED
+ * ENOBUFS, UNIMPLEMENTED EOPNOTSUPP, INTERNAL EIO, UNAVAILABLE ECONNREFUSED; the others have the errno of their name.
+ */
 enum ttrpc_code ttrpc_code_from_errno(int code);
 int ttrpc_errno_from_code(enum ttrpc_code code);
 
@@ -51,7 +55,7 @@ int ttrpc_errno_from_code(enum ttrpc_code code);
 struct ttrpc_client;
 
 /*
- * `sock` (consumed) is a connected stream socket. `closed` runs once when the connection ended; calls
+ * `sock` (consumed, also on failure) is a connected stream socket. `closed` runs once when the connection ended; calls
  * pending then have failed with ECONNRESET before. The replies are hostile input: malformed ones fail their call.
  */
 int ttrpc_client_new(struct ttrpc_client **ret, struct loop *loop, int sock,
@@ -70,14 +74,18 @@ typedef void ttrpc_done(void *ctx, const ProtobufCMessage *reply, const struct e
  * the call, for ttrpc_cancel, goes to *ret_id (may be NULL). On a negative return `done` will not run.
  */
 int ttrpc_call(struct ttrpc_client *c, const char *service, const char *method, const ProtobufCMessage *req,
-	const ProtobufCMessageDescriptor *reply_type, unsigned timeout_ms, ttrpc_done *done, void *ctx, uint32_t *ret_id,
-	struct err *err) must_check;
-/* Forgets the call: done will not run. Unknown ids are fine. */
+	const ProtobufCMessageDescriptor *reply_type, unsigned timeout_ms, ttrpc_done *done, void *ctx,
+	uint32_t *ret_id, struct err *err) must_check;
+/* Forgets the call: done will not run (ttrpc has no message that tells the server). Unknown ids are fine. */
 void ttrpc_cancel(struct ttrpc_client *c, uint32_t id);
 
-/* The same, blocking, on a socket used by nobody else (for one-shot commands). *ret: protobuf_c_message_free_unpacked. */
+/*
+ * The same, blocking, on a socket used by nobody else (for one-shot commands). *ret: protobuf_c_message_free_unpacked(m, NULL).
+ * After a failure that the peer did not answer the socket is out of step: close it.
+ */
 int ttrpc_call_sync(int sock, const char *service, const char *method, const ProtobufCMessage *req,
-	const ProtobufCMessageDescriptor *reply_type, unsigned timeout_ms, ProtobufCMessage **ret, struct err *err) must_check;
+	const ProtobufCMessageDescriptor *reply_type, unsigned timeout_ms, ProtobufCMessage **ret,
+	struct err *err) must_check;
 
 /* ---- server ---- */
 
@@ -101,15 +109,22 @@ struct ttrpc_service {
 /* `services` is borrowed. max_conns and max_calls (in progress per connection) bound what peers can make us hold. */
 int ttrpc_server_new(struct ttrpc_server **ret, struct loop *loop, const struct ttrpc_service *services,
 	unsigned n_services, unsigned max_conns, unsigned max_calls, struct err *err) must_check;
+/*
+ * Ends the connections. Requests in progress stay valid until they are answered, into the void; on_gone does not run.
+ * NULL is fine. May be called by a handler.
+ */
 void ttrpc_server_free(struct ttrpc_server *s);
 DEFINE_FREEP(ttrpc_server);
-/* Serves a connected socket (consumed). -EMFILE when max_conns are open. */
+/* Serves a connected socket (consumed, also on failure). -EMFILE when max_conns are open. */
 int ttrpc_server_add(struct ttrpc_server *s, int sock, struct err *err) must_check;
-/* Listens: accepts from `fd` (borrowed). */
+/* Accepts from `fd`, which listens (borrowed; becomes non-blocking). Once per server. */
 int ttrpc_server_listen(struct ttrpc_server *s, int fd, struct err *err) must_check;
 
 /* Each consumes rq; when the caller has gone in between, the answer is dropped silently. */
 void ttrpc_reply(struct ttrpc_request *rq, const ProtobufCMessage *reply);
 void ttrpc_fail(struct ttrpc_request *rq, const struct err *err);
-/* Lets a long call learn that its caller is gone: fn runs once; then (and only then) the answer will be dropped. */
+/*
+ * Lets a long call learn that its caller is gone (connection ended, or deadline passed and answered): fn runs once, inside
+ * this call if that has happened already; the answer, which is still due, will be dropped. fn may answer.
+ */
 void ttrpc_on_gone(struct ttrpc_request *rq, void (*fn)(void *ctx), void *ctx);
