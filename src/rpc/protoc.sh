@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# protoc.sh PROTOC OUTDIR FILE.proto: protobuf-c's C code. The initialisers in its header drop a const, and they are expanded
-# in our files, where -Wcast-qual is an error: the cast goes through a number instead.
+# protoc.sh PROTOC OUTDIR FILE.proto: protobuf-c's C code. The initialisers in its header drop a const, and they are
+# expanded in our files, where -Wcast-qual is an error: the cast goes through a number instead.
 set -eu
 protoc=$1 out=$2 file=$3
 name=$(basename "$file" .proto)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The header of a stream connection. Fields that a kind does not use must be zero, so that they can mean something later. Ids
- * are those of agent.proto: they end up in paths, so nothing but their own alphabet passes, on either side.
+ * The header of a stream connection. Fields that a kind does not use must be zero, so that they can mean something
+ * later. Ids are those of agent.proto: they end up in paths, so nothing but their own alphabet passes, on either side.
  */
 #include "rpc/stream.h"
 

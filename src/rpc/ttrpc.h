@@ -4,9 +4,9 @@
  * ttrpc (containerd/ttrpc PROTOCOL.md): unary calls over a stream socket. Frame codec, client and server.
  *
  * Frame: u32 big-endian data length, u32 big-endian stream id (odd, from the client, growing), u8 type, u8 flags, data.
- * Data longer than TTRPC_DATA_MAX is refused with RESOURCE_EXHAUSTED and the connection goes on (the rest of the frame is
- * skipped). A frame whose first byte is not zero (reserved by the protocol; in practice: a peer that speaks something else)
- * ends the connection.
+ * Data longer than TTRPC_DATA_MAX is refused with RESOURCE_EXHAUSTED and the connection goes on (the rest of the frame
+ * is skipped). A frame whose first byte is not zero (reserved by the protocol; in practice: a peer that speaks
+ * something else) ends the connection.
  */
 #include <protobuf-c/protobuf-c.h>
 
@@ -44,8 +44,9 @@ enum ttrpc_code {
 };
 
 /*
- * One table for both directions; unknown values become TTRPC_UNKNOWN / EIO. FAILED_PRECONDITION is EBUSY, RESOURCE_EXHAUSTED
- * ENOBUFS, UNIMPLEMENTED EOPNOTSUPP, INTERNAL EIO, UNAVAILABLE ECONNREFUSED; the others have the errno of their name.
+ * One table for both directions; unknown values become TTRPC_UNKNOWN / EIO. FAILED_PRECONDITION is EBUSY,
+ * RESOURCE_EXHAUSTED ENOBUFS, UNIMPLEMENTED EOPNOTSUPP, INTERNAL EIO, UNAVAILABLE ECONNREFUSED; the others have the
+ * errno of their name.
  */
 enum ttrpc_code ttrpc_code_from_errno(int code);
 int ttrpc_errno_from_code(enum ttrpc_code code);
@@ -70,8 +71,8 @@ DEFINE_FREEP(ttrpc_client);
 typedef void ttrpc_done(void *ctx, const ProtobufCMessage *reply, const struct err *err);
 
 /*
- * Starts a call. `req` is packed before this returns. timeout_ms 0: no deadline; past it done runs with ETIMEDOUT. The id of
- * the call, for ttrpc_cancel, goes to *ret_id (may be NULL). On a negative return `done` will not run.
+ * Starts a call. `req` is packed before this returns. timeout_ms 0: no deadline; past it done runs with ETIMEDOUT. The
+ * id of the call, for ttrpc_cancel, goes to *ret_id (may be NULL). On a negative return `done` will not run.
  */
 int ttrpc_call(struct ttrpc_client *c, const char *service, const char *method, const ProtobufCMessage *req,
 	const ProtobufCMessageDescriptor *reply_type, unsigned timeout_ms, ttrpc_done *done, void *ctx,
@@ -80,8 +81,9 @@ int ttrpc_call(struct ttrpc_client *c, const char *service, const char *method, 
 void ttrpc_cancel(struct ttrpc_client *c, uint32_t id);
 
 /*
- * The same, blocking, on a socket used by nobody else (for one-shot commands). *ret: protobuf_c_message_free_unpacked(m, NULL).
- * After a failure that the peer did not answer the socket is out of step: close it.
+ * The same, blocking, on a socket used by nobody else (for one-shot commands). *ret:
+ * protobuf_c_message_free_unpacked(m, NULL). After a failure that the peer did not answer the socket is out of step:
+ * close it.
  */
 int ttrpc_call_sync(int sock, const char *service, const char *method, const ProtobufCMessage *req,
 	const ProtobufCMessageDescriptor *reply_type, unsigned timeout_ms, ProtobufCMessage **ret,
@@ -124,7 +126,7 @@ int ttrpc_server_listen(struct ttrpc_server *s, int fd, struct err *err) must_ch
 void ttrpc_reply(struct ttrpc_request *rq, const ProtobufCMessage *reply);
 void ttrpc_fail(struct ttrpc_request *rq, const struct err *err);
 /*
- * Lets a long call learn that its caller is gone (connection ended, or deadline passed and answered): fn runs once, inside
- * this call if that has happened already; the answer, which is still due, will be dropped. fn may answer.
+ * Lets a long call learn that its caller is gone (connection ended, or deadline passed and answered): fn runs once,
+ * inside this call if that has happened already; the answer, which is still due, will be dropped. fn may answer.
  */
 void ttrpc_on_gone(struct ttrpc_request *rq, void (*fn)(void *ctx), void *ctx);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The calling side. A call is in the list from ttrpc_call until its answer, its deadline, ttrpc_cancel or the end of the
- * connection, whichever is first; an answer to an id that is not in the list is dropped, so late answers do no harm. The
- * server is not trusted: an answer is bounded by its frame and by ttrpc_unpack, a malformed one fails its own
- * call, and only a broken frame ends the connection.
+ * The calling side. A call is in the list from ttrpc_call until its answer, its deadline, ttrpc_cancel or the end of
+ * the connection, whichever is first; an answer to an id that is not in the list is dropped, so late answers do no
+ * harm. The server is not trusted: an answer is bounded by its frame and by ttrpc_unpack, a malformed one fails its
+ * own call, and only a broken frame ends the connection.
  *
  * Every callback may free the client. Whoever runs one leaves a flag on its stack that ttrpc_client_free sets.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A stream socket on a loop: reads into the input, sends from the output as the socket takes it. One read an event keeps
- * connections fair to each other. Errors while sending never free anything, because the sender may be anywhere in its
- * owner's code: the socket is shut down, and the loop's next event finds its end.
+ * A stream socket on a loop: reads into the input, sends from the output as the socket takes it. One read an event
+ * keeps connections fair to each other. Errors while sending never free anything, because the sender may be anywhere
+ * in its owner's code: the socket is shut down, and the loop's next event finds its end.
  */
 #include <errno.h>
 #include <sys/socket.h>

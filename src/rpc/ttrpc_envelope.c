@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The two messages around a call (proto/ttrpc.proto), in protobuf's wire format, by hand: reading borrows from the frame and
- * allocates nothing, writing packs the payload straight into the output buffer. As protobuf wants it, unknown fields are
- * skipped, a known field with another wire type counts as unknown, and of a field given twice the last one holds.
- * Groups (wire types 3 and 4) are refused.
+ * The two messages around a call (proto/ttrpc.proto), in protobuf's wire format, by hand: reading borrows from the
+ * frame and allocates nothing, writing packs the payload straight into the output buffer. As protobuf wants it,
+ * unknown fields are skipped, a known field with another wire type counts as unknown, and of a field given twice the
+ * last one holds. Groups (wire types 3 and 4) are refused.
  */
 #include <assert.h>
 #include <errno.h>
@@ -234,7 +234,10 @@ static int begin_frame(struct buf *out, uint32_t stream, enum ttrpc_type type, s
 
 static void end_frame(struct buf *out, size_t n, const uint8_t *data, const uint8_t *end)
 {
-	/* The lengths were computed before the bytes were written: a message that changed in between is our own mistake. */
+	/*
+	 * The lengths were computed before the bytes were written: a message that changed in between is our own
+	 * mistake.
+	 */
 	assert((size_t)(end - data) == n);
 	buf_added(out, TTRPC_HEADER_LEN + n);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Frames: ten bytes of header, then data. The input is one buffer: whole small frames are taken from a read of some KiB, a
- * large frame gets one buffer of its size once its length has been checked, and the read goes straight there. A
+ * Frames: ten bytes of header, then data. The input is one buffer: whole small frames are taken from a read of some
+ * KiB, a large frame gets one buffer of its size once its length has been checked, and the read goes straight there. A
  * frame that is too long is never stored: its bytes are dropped as they come.
  */
 #include <errno.h>

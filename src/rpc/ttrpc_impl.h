@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * What the files of ttrpc share, bottom up: input (bytes to frames), envelope (frames to calls), conn (a socket with both
- * directions on a loop). Client and server stand on these; nobody outside this folder and its tests includes this header.
+ * What the files of ttrpc share, bottom up: input (bytes to frames), envelope (frames to calls), conn (a socket with
+ * both directions on a loop). Client and server stand on these; nobody outside this folder and its tests includes this
+ * header.
  */
 #include "base/buf.h"
 #include "rpc/ttrpc.h"
@@ -32,14 +33,16 @@ enum ttrpc_input_step { TTRPC_INPUT_MORE = 0, TTRPC_INPUT_FRAME = 1, TTRPC_INPUT
 
 void ttrpc_input_fini(struct ttrpc_input *in);
 /*
- * Room for the next bytes of the stream, *ret_n of them at the most; NULL: no memory. With `exact` not beyond the end of the
- * frame under way. The frame's length was checked before memory for it is asked for, and only bytes that arrive use it.
+ * Room for the next bytes of the stream, *ret_n of them at the most; NULL: no memory. With `exact` not beyond the end
+ * of the frame under way. The frame's length was checked before memory for it is asked for, and only bytes that arrive
+ * use it.
  */
 void *ttrpc_input_room(struct ttrpc_input *in, bool exact, size_t *ret_n);
 void ttrpc_input_added(struct ttrpc_input *in, size_t n);
 /*
- * TTRPC_INPUT_FRAME: *ret and its data, good until the next call on `in`. TTRPC_INPUT_TOO_LONG: the frame *ret is refused, its
- * data is skipped. TTRPC_INPUT_MORE: more bytes are needed. -EPROTO: not ttrpc (the reserved first byte is set).
+ * TTRPC_INPUT_FRAME: *ret and its data, good until the next call on `in`. TTRPC_INPUT_TOO_LONG: the frame *ret is
+ * refused, its data is skipped. TTRPC_INPUT_MORE: more bytes are needed. -EPROTO: not ttrpc (the reserved first byte
+ * is set).
  */
 int ttrpc_input_next(struct ttrpc_input *in, struct ttrpc_frame *ret, const uint8_t **ret_data) must_check;
 
@@ -59,7 +62,10 @@ struct ttrpc_response_head {
 int ttrpc_request_parse(struct ttrpc_request_head *ret, const uint8_t *data, size_t n) must_check;
 int ttrpc_response_parse(struct ttrpc_response_head *ret, const uint8_t *data, size_t n) must_check;
 
-/* Appends a whole frame. -EMSGSIZE: the message is larger than a frame; -ENOBUFS, -ENOMEM. `out` is unchanged on failure. */
+/*
+ * Appends a whole frame. -EMSGSIZE: the message is larger than a frame; -ENOBUFS, -ENOMEM. `out` is unchanged on
+ * failure.
+ */
 int ttrpc_request_append(struct buf *out, uint32_t stream, const struct ttrpc_request_head *head,
 	const ProtobufCMessage *req) must_check;
 /* `keep` bytes of the buffer's limit stay free. */
@@ -67,14 +73,18 @@ int ttrpc_reply_append(struct buf *out, uint32_t stream, const ProtobufCMessage 
 int ttrpc_error_append(struct buf *out, uint32_t stream, enum ttrpc_code code, const char *message) must_check;
 
 /*
- * Unpacks a message of a peer with at most 2n + TTRPC_UNPACK_SLACK bytes of memory, so that a few bytes of input cannot become a
- * mass of small objects. NULL: malformed or over that budget (-> *ret_code). Release with protobuf_c_message_free_unpacked(m, NULL).
+ * Unpacks a message of a peer with at most 2n + TTRPC_UNPACK_SLACK bytes of memory, so that a few bytes of input
+ * cannot become a mass of small objects. NULL: malformed or over that budget (-> *ret_code). Release with
+ * protobuf_c_message_free_unpacked(m, NULL).
  */
 #define TTRPC_UNPACK_SLACK (256u << 10)
 ProtobufCMessage *ttrpc_unpack(
 	const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t n, enum ttrpc_code *ret_code);
 
-/* Text of a peer, safe for a terminal and always valid UTF-8: control characters and broken bytes become '?'. Cut to fit. */
+/*
+ * Text of a peer, safe for a terminal and always valid UTF-8: control characters and broken bytes become '?'. Cut to
+ * fit.
+ */
 void ttrpc_text(char *dst, size_t size, const void *src, size_t n);
 
 /* What a response means: 0 and *ret, or a negative errno with err. */

@@ -8,8 +8,8 @@
  *   gone      -> answered: freed
  *
  * What peers can make us hold: max_conns connections, each with one input frame, one output buffer (TTRPC_OUT_MAX) and
- * max_calls requests; and never more than max_conns * max_calls requests in all, those of ended connections included. While
- * more than TTRPC_OUT_MARK bytes of output wait, no request of that connection is read.
+ * max_calls requests; and never more than max_conns * max_calls requests in all, those of ended connections included.
+ * While more than TTRPC_OUT_MARK bytes of output wait, no request of that connection is read.
  *
  * As containerd's server does, wrong ids, wrong messages and frames that are too long are answered on their stream and
  * the connection goes on; a broken frame ends it.

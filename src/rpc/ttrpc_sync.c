@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One call, blocking, for commands that ask one thing and end. The socket may be blocking or not: every send and receive is
- * preceded by poll(2) with what is left of the deadline. Nothing beyond the end of a frame is read, so another call on
- * the same socket finds the stream at the start of a frame; after an error the socket is good for nothing but close.
+ * One call, blocking, for commands that ask one thing and end. The socket may be blocking or not: every send and
+ * receive is preceded by poll(2) with what is left of the deadline. Nothing beyond the end of a frame is read, so
+ * another call on the same socket finds the stream at the start of a frame; after an error the socket is good for
+ * nothing but close.
  */
 #include <errno.h>
 #include <poll.h>
