@@ -179,12 +179,50 @@ static void cleanup_dir(DIR **d)
 		(void)closedir(*d);
 }
 
-static int remove_at(int parent, const char *name, dev_t dev, unsigned depth, struct err *err)
+/*
+ * One removal. Depth is whatever a guest or an image made it, so neither stack nor descriptors may follow it: a folder that
+ * is too deep is moved up into the folder where the removal began, which is then scanned once more.
+ */
+struct removal {
+	int top; /* borrowed from the frame of depth 0 */
+	dev_t dev;
+	unsigned moved;
+	uint64_t nonce;
+};
+
+static int remove_at(struct removal *rm, int parent, const char *name, unsigned depth, struct err *err);
+
+static int move_up(struct removal *rm, int parent, const char *name, struct err *err)
+{
+	char to[40];
+
+	(void)snprintf(to, sizeof(to), ".%016llx-%u", (unsigned long long)rm->nonce, rm->moved++);
+	return renameat(parent, name, rm->top, to) < 0 ? err_errno(err, "remove '%s': move it up", name) : 0;
+}
+
+static int remove_entries(struct removal *rm, DIR *dir, const char *name, unsigned depth, struct err *err)
+{
+	struct dirent *e;
+
+	while ((errno = 0, e = readdir(dir))) {
+		int r;
+
+		if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
+			continue;
+		r = remove_at(rm, dirfd(dir), e->d_name, depth + 1, err);
+		if (r < 0)
+			return r;
+	}
+	return errno ? err_errno(err, "read folder '%s'", name) : 0;
+}
+
+static int remove_at(struct removal *rm, int parent, const char *name, unsigned depth, struct err *err)
 {
 	cleanup_with(cleanup_dir) DIR *dir = NULL;
 	auto_close int fd = -1;
 	struct stat st;
-	struct dirent *e;
+	unsigned moved;
+	int r;
 
 	if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
 		return 0;
@@ -195,25 +233,23 @@ static int remove_at(int parent, const char *name, dev_t dev, unsigned depth, st
 		return errno == ENOENT ? 0 : err_errno(err, "remove '%s'", name);
 	if (fstat(fd, &st) < 0)
 		return err_errno(err, "remove '%s'", name);
-	if (st.st_dev != dev)
+	if (st.st_dev != rm->dev)
 		return err_set(err, EBUSY, "remove '%s': something is mounted there", name);
 	if (depth > REMOVE_DEPTH_MAX)
-		return err_set(err, ELOOP, "remove '%s': more than %d folders deep", name, REMOVE_DEPTH_MAX);
+		return move_up(rm, parent, name, err);
 	dir = fdopendir(fd);
 	if (!dir)
 		return err_errno(err, "remove '%s'", name);
 	(void)take_fd(&fd);
-	while ((errno = 0, e = readdir(dir))) {
-		int r;
-
-		if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
-			continue;
-		r = remove_at(dirfd(dir), e->d_name, dev, depth + 1, err);
+	if (depth == 0)
+		rm->top = dirfd(dir);
+	do {
+		moved = rm->moved;
+		rewinddir(dir);
+		r = remove_entries(rm, dir, name, depth, err);
 		if (r < 0)
 			return r;
-	}
-	if (errno)
-		return err_errno(err, "read folder '%s'", name);
+	} while (depth == 0 && moved != rm->moved);
 	if (unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		return err_errno(err, "remove '%s'", name);
 	return 0;
@@ -221,11 +257,15 @@ static int remove_at(int parent, const char *name, dev_t dev, unsigned depth, st
 
 int dir_remove_all(int dirfd, const char *name, struct err *err)
 {
+	struct removal rm = {.top = -1};
 	struct stat st;
 
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : err_errno(err, "remove '%s'", name);
-	return remove_at(dirfd, name, st.st_dev, 0, err);
+	if (getrandom(&rm.nonce, sizeof(rm.nonce), 0) != sizeof(rm.nonce))
+		return err_errno(err, "getrandom");
+	rm.dev = st.st_dev;
+	return remove_at(&rm, dirfd, name, 0, err);
 }
 
 int fd_send(int sock, const void *bytes, size_t n, const int *fds, unsigned n_fds, struct err *err)

@@ -73,6 +73,29 @@ static void removes_a_tree_but_not_what_links_point_to(void **state)
 	assert_int_equal(dir_remove_all(AT_FDCWD, "t", &err), 0);
 }
 
+/* Far deeper than the stack, the descriptors or PATH_MAX would allow. */
+static void removes_a_tree_of_any_depth(void **state)
+{
+	struct err err = {0};
+	int at = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	for (unsigned i = 0; i < 5000; i++) {
+		const char *name = i ? "folder" : "deep";
+		int next;
+
+		assert_int_equal(mkdirat(at, name, 0755), 0);
+		assert_int_equal(mkdirat(at, "side", 0755), 0);
+		next = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		assert_true(next >= 0);
+		(void)close(at);
+		at = next;
+	}
+	(void)close(at);
+	assert_int_equal(dir_remove_all(AT_FDCWD, "deep", &err), 0);
+	assert_int_equal(access("deep", F_OK), -1);
+	assert_int_equal(access("side", F_OK), 0);
+}
+
 static void passes_descriptors(void **state)
 {
 	struct err err = {0};
@@ -126,6 +149,7 @@ int main(void)
 		cmocka_unit_test(reads_what_was_written),
 		cmocka_unit_test(reads_large_files),
 		cmocka_unit_test(removes_a_tree_but_not_what_links_point_to),
+		cmocka_unit_test(removes_a_tree_of_any_depth),
 		cmocka_unit_test(passes_descriptors),
 		cmocka_unit_test(whole_reads_tell_end_from_cut),
 		cmocka_unit_test(formats_time),
