@@ -28,3 +28,24 @@ int guest_mem_add(struct guest_mem *mem, gpa_t gpa, uint64_t size, void *hva, st
 
 /* The host address of [gpa, gpa + len), or NULL unless all of it lies inside one region. len 0 is never inside. */
 void *guest_mem_at(const struct guest_mem *mem, gpa_t gpa, uint64_t len);
+
+/*
+ * The same for a caller that keeps the region it hit last in `hot`: zeroed at first and again whenever `mem` changes.
+ * The common case costs two comparisons.
+ */
+static inline void *guest_region_at(const struct guest_region *r, gpa_t gpa, uint64_t len)
+{
+	/* Below the region the subtraction wraps to at least 2^64 - r->gpa, which is no less than r->size. */
+	uint64_t off = gpa - r->gpa;
+
+	return off < r->size && len != 0 && len <= r->size - off ? r->hva + off : NULL;
+}
+
+void *guest_mem_at_hot_miss(const struct guest_mem *mem, struct guest_region *hot, gpa_t gpa, uint64_t len);
+
+static inline void *guest_mem_at_hot(const struct guest_mem *mem, struct guest_region *hot, gpa_t gpa, uint64_t len)
+{
+	void *p = guest_region_at(hot, gpa, len);
+
+	return __builtin_expect(p != NULL, 1) ? p : guest_mem_at_hot_miss(mem, hot, gpa, len);
+}

@@ -10,7 +10,8 @@
  *   stopped   queue_stop: like zeroed; chains in flight are forgotten, a late push is refused
  *
  * The guest owns the ring memory and is hostile: every index is bounded, every address goes through guest_mem_at, a head
- * already in flight is refused, a chain's length is bounded by the queue size and CHAIN_IOV_MAX. One thread per queue.
+ * already in flight is refused, a chain's length is bounded: direct descriptors by the queue size, indirect ones by their
+ * table (Linux makes it longer than the queue), all of them by CHAIN_IOV_MAX. One thread per queue.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -37,12 +38,17 @@ struct queue {
 	bool started, broken, event_idx, indirect, signalled_valid;
 	uint64_t in_flight[QUEUE_SIZE_MAX / 64]; /* a bit per head */
 	uint16_t n_in_flight;
+	bool kicks_on;
+	uint16_t armed_at;	 /* what the driver was told as avail_event */
+	int32_t last_head;	 /* most recently popped, -1: none that queue_unpop may take */
+	struct queue_cfg frozen; /* cfg as it was at queue_start */
+	struct guest_region hot; /* the region that the last buffer was in */
 };
 
 /* One request of the driver: first what the device reads, then what it writes. */
 struct chain {
 	uint16_t head;
-	unsigned n_out, n_in; /* iov[0..n_out) readable, iov[n_out..n_out+n_in) writable */
+	unsigned n_out, n_in;	  /* iov[0..n_out) readable, iov[n_out..n_out+n_in) writable */
 	uint64_t out_len, in_len; /* bytes in each part */
 	struct iovec iov[CHAIN_IOV_MAX];
 };
@@ -62,26 +68,34 @@ static inline const struct iovec *chain_in(const struct chain *c)
  * bits (VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC are looked at). `base` is the first available index to serve (0 after
  * a reset). `mem` is borrowed until queue_stop.
  */
-int queue_start(struct queue *q, const struct guest_mem *mem, uint64_t features, uint16_t base, struct err *err)
-	must_check;
+int queue_start(
+	struct queue *q, const struct guest_mem *mem, uint64_t features, uint16_t base, struct err *err) must_check;
 /* Returns the next available index (for VHOST_USER_GET_VRING_BASE). No-op on a queue not started. */
 uint16_t queue_stop(struct queue *q);
 /* The memory map changed: resolves the rings again. -errno leaves the queue broken. */
 int queue_remap(struct queue *q, const struct guest_mem *mem, struct err *err) must_check;
 
-/* 1: *ret holds a chain, which is in flight until queue_push. 0: nothing there. -EPROTO: the driver broke the ring. */
+/*
+ * 1: *ret holds a chain, which is in flight until queue_push. 0: nothing there, or the queue is not started. -EPROTO: the
+ * driver broke the ring; *ret is then undefined. When it returns 0 with kicks on (as at start), a later kick is certain; with
+ * EVENT_IDX none comes while chains are left, so a device pops until 0 or remembers that it stopped early.
+ */
 int queue_pop(struct queue *q, struct chain *ret) must_check;
-/* True if queue_pop would find something (one look at the available index). */
+/* True if queue_pop would find a chain or break the queue; one look at the available index. False once broken. */
 bool queue_has_avail(const struct queue *q);
 /* Returns a chain to the driver with `len` bytes written. -EPROTO if head is not in flight. */
 int queue_push(struct queue *q, uint16_t head, uint32_t len) must_check;
-/* Takes back the last pop: the chain will be popped again. Only for the most recently popped head. */
+/*
+ * Takes back the last pop: the chain will be popped again, and may look different then (the guest owns the ring). Only for
+ * the most recently popped head; a no-op when that is no longer in flight, because the queue was stopped meanwhile.
+ */
 void queue_unpop(struct queue *q, uint16_t head);
 
-/* Does the driver want an interrupt for what was pushed since the last call? */
+/* Does the driver want an interrupt for what was pushed since the last call? False when nothing was. */
 bool queue_should_signal(struct queue *q);
 /*
- * Kicks on or off. After switching on look again (queue_has_avail), or a kick may be missed.
+ * Kicks on (the state at start) or off. After switching on look again (queue_has_avail), or a kick may be missed. Off is a
+ * hint: a kick may still come.
  */
 void queue_kicks_enable(struct queue *q, bool on);
 
