@@ -34,7 +34,7 @@ int dir_make_all(const char *path, mode_t mode, struct err *err) must_check;
  * rm -rf of `name` below dirfd, without following symbolic links and without leaving the file system (a mount point
  * inside is an error -EBUSY and stays). A name that does not exist is success.
  */
-int dir_remove_all(int dirfd, const char *name, struct err *err) must_check;
+int dir_remove_all(int dirfd, const char *name, struct err *err);
 
 /* Sends `n` bytes (n > 0) and `n_fds` <= FD_PASS_MAX descriptors in one message of a unix socket. */
 int fd_send(int sock, const void *bytes, size_t n, const int *fds, unsigned n_fds, struct err *err) must_check;

@@ -14,16 +14,16 @@
 #include "base/loop.h"
 
 struct vm_config {
-	const char *id;		/* of the pod, for messages */
-	const char *kernel;	/* path of an uncompressed vmlinux with a PVH note */
-	const char *initrd;	/* path */
+	const char *id;		   /* of the pod, for messages */
+	const char *kernel;	   /* path of an uncompressed vmlinux with a PVH note */
+	const char *initrd;	   /* path */
 	const char *cmdline_extra; /* added to the driver's own command line; may be "" */
-	unsigned vcpus;		/* 1..32 */
-	uint64_t memory;	/* bytes, multiple of 2 MiB */
-	const char *run_dir;	/* the pod's folder, made; the driver keeps its sockets there */
-	const char *share_dir;	/* folder that the guest sees as virtio-fs tag "podvm" */
-	const char *vsock_path; /* host side of vsock: an AF_UNIX socket that the driver binds and listens on */
-	uint64_t cid;		/* guest's vsock CID */
+	unsigned vcpus;		   /* 1..32 */
+	uint64_t memory;	   /* bytes, multiple of 2 MiB */
+	const char *run_dir;	   /* the pod's folder, made; the driver keeps its sockets there */
+	const char *share_dir;	   /* folder that the guest sees as virtio-fs tag "podvm" */
+	const char *vsock_path;	   /* host side of vsock: an AF_UNIX socket that the driver binds and listens on */
+	uint64_t cid;		   /* guest's vsock CID */
 };
 
 enum vm_end {
@@ -70,9 +70,9 @@ extern const struct vm_driver vm_driver_qemu;
 enum driver_choice { DRIVER_AUTO, DRIVER_QEMU, DRIVER_VMM };
 
 struct driver_probe {
-	bool kvm_usable;   /* the probing guest ran */
-	char reason[160];  /* one line: why, or why not */
-	unsigned took_us;  /* time of the probe */
+	bool kvm_usable;  /* the probing guest ran */
+	char reason[160]; /* one line: why, or why not */
+	unsigned took_us; /* time of the probe */
 	bool qemu_found;
 	char qemu_path[160];
 	char qemu_version[64]; /* empty unless asked for */

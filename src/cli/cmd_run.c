@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * podvm run: reads the file, fetches the images, and becomes the pod's supervisor (pod/pod.h) until the pod ends. Detached, the
+ * supervisor is a child in its own session, and the command returns when every container has started.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include "base/bytes.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "cli/cmd.h"
+#include "image/image.h"
+#include "kube/kube.h"
+#include "pod/pod.h"
+#include "pod/state.h"
+#include "pod/storage.h"
+
+#define SECCOMP_MAX (1u << 20)
+#define STDIN_CHUNK 4096
+#define STDIN_RETRY_NS (10 * NS_PER_MS)
+
+struct run {
+	bool detach, timings, quiet;
+	enum driver_choice driver;
+	const char *file;
+
+	struct kube_pod *spec;
+	struct image *images;
+	int *locks;
+	char **seccomp;
+
+	struct loop *loop;
+	struct pod *pod;
+	struct loop_fd in_src;
+	struct loop_timer in_timer;
+	char in_bytes[STDIN_CHUNK];
+	size_t in_from, in_to;
+	bool in_eof;
+
+	int report_fd; /* to the waiting parent; -1 in the foreground or when told */
+	int exit_code;
+	char why[480];
+};
+
+/* ---- the file, the images ---- */
+
+static int read_input(const char *file, char **ret, size_t *len, struct err *err)
+{
+	return file_read(AT_FDCWD, str_eq(file, "-") ? "/dev/stdin" : file, KUBE_YAML_MAX, ret, len, err);
+}
+
+static int load(struct run *run, struct err *err)
+{
+	auto_free char *yaml = NULL;
+	char node[65] = "localhost", uid[37];
+	uint8_t b[16];
+	struct kube_context ctx = {.uid = uid,
+		.node_name = node,
+		.host_ip = "127.0.0.1",
+		.pod_ip = "127.0.0.1",
+		.default_cpu_milli = 1000,
+		.default_memory = UINT64_C(512) << 20};
+	size_t len;
+	int r = read_input(run->file, &yaml, &len, err);
+
+	if (r < 0)
+		return r;
+	if (getrandom(b, sizeof(b), 0) != sizeof(b))
+		return err_errno(err, "getrandom");
+	b[6] = (b[6] & 0x0f) | 0x40; /* RFC 9562: version 4 */
+	b[8] = (b[8] & 0x3f) | 0x80;
+	(void)snprintf(uid, sizeof(uid), "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
+		b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+	(void)gethostname(node, sizeof(node) - 1);
+	return kube_load(&run->spec, run->file, yaml, len, &ctx, err);
+}
+
+static void show_progress(void *ctx, const char *line)
+{
+	const struct run *run = ctx;
+
+	if (!run->quiet)
+		(void)fprintf(stderr, "%s\n", line);
+}
+
+static int get_images(struct run *run, struct err *err)
+{
+	static const enum image_pull pulls[] = {[KUBE_PULL_IF_NOT_PRESENT] = IMAGE_PULL_MISSING,
+		[KUBE_PULL_ALWAYS] = IMAGE_PULL_ALWAYS,
+		[KUBE_PULL_NEVER] = IMAGE_PULL_NEVER};
+	size_t n = run->spec->n_containers;
+
+	run->images = calloc(n, sizeof(*run->images));
+	run->locks = malloc(n * sizeof(*run->locks));
+	run->seccomp = calloc(n, sizeof(*run->seccomp));
+	if (!run->images || !run->locks || !run->seccomp)
+		return err_set(err, ENOMEM, "out of memory");
+	for (size_t i = 0; i < n; i++)
+		run->locks[i] = -1;
+	for (size_t i = 0; i < n; i++) {
+		const struct kube_container *c = &run->spec->containers[i];
+
+		if (image_get(&run->images[i], &run->locks[i], c->image, NULL, pulls[c->pull], show_progress, run,
+			    err) < 0)
+			return err_wrap(err, "container %s", c->name);
+	}
+	return 0;
+}
+
+/* Localhost seccomp profiles: files below PODVM_STATE/seccomp, as the kubelet has them below its own folder. */
+static int read_profiles(struct run *run, struct err *err)
+{
+	for (size_t i = 0; i < run->spec->n_containers; i++) {
+		const struct kube_container *c = &run->spec->containers[i];
+		char path[PATH_LEN];
+		int r;
+
+		if (c->security.seccomp != KUBE_SECCOMP_LOCALHOST)
+			continue;
+		r = str_format(path, sizeof(path), err, "%s/seccomp/%s", path_state(), c->security.seccomp_profile);
+		if (r == 0)
+			r = file_read(AT_FDCWD, path, SECCOMP_MAX, &run->seccomp[i], NULL, err);
+		if (r < 0)
+			return err_wrap(err, "container %s: seccomp profile", c->name);
+	}
+	return 0;
+}
+
+/* ---- what the pod tells ---- */
+
+static void stop_by_output(struct run *run)
+{
+	pod_stop(run->pod, "nobody reads the output any more");
+}
+
+static void on_output(void *ctx, const struct kube_container *c, enum pod_stream stream, const char *bytes, size_t n)
+{
+	struct run *run = ctx;
+	int fd = stream == POD_STDERR ? STDERR_FILENO : STDOUT_FILENO;
+	char front[80];
+
+	if (c->tty) {
+		if (fd_write_all(fd, bytes, n) < 0)
+			stop_by_output(run);
+		return;
+	}
+	(void)snprintf(front, sizeof(front), "[%s] ", c->name);
+	if (fd_write_all(fd, front, strlen(front)) < 0 || fd_write_all(fd, bytes, n) < 0 ||
+		fd_write_all(fd, "\n", 1) < 0)
+		stop_by_output(run);
+}
+
+static void on_notice(void *ctx, const char *text)
+{
+	(void)fprintf(stderr, "podvm: %s\n", text);
+}
+
+static void report(struct run *run, int ok)
+{
+	char text[600];
+	int n = snprintf(text, sizeof(text), "%c%s", ok ? '+' : '-', ok ? pod_id(run->pod) : run->why);
+
+	if (run->report_fd < 0)
+		return;
+	if (fd_write_all(run->report_fd, text, MIN_OF((size_t)n, sizeof(text) - 1)) < 0)
+		log_debug("the command that started this pod is gone");
+	close_fd(&run->report_fd);
+}
+
+static void on_running(void *ctx)
+{
+	report(ctx, 1);
+}
+
+static void on_ended(void *ctx, int exit_code, const char *why)
+{
+	struct run *run = ctx;
+
+	run->exit_code = exit_code;
+	(void)str_copy(run->why, sizeof(run->why), why);
+	loop_stop(run->loop, 0);
+}
+
+static void on_signal(void *ctx, int signo)
+{
+	struct run *run = ctx;
+	char why[64];
+
+	(void)snprintf(why, sizeof(why), "signal %d", signo);
+	if (!run->quiet && !run->detach)
+		(void)fprintf(stderr, "podvm: stopping (again to kill at once)\n");
+	pod_stop(run->pod, why);
+}
+
+/* ---- stdin ---- */
+
+static void in_push(struct run *run);
+
+static void on_in_retry(struct loop_timer *t)
+{
+	in_push(container_of(t, struct run, in_timer));
+}
+
+static void on_in(struct loop_fd *src, uint32_t events)
+{
+	struct run *run = container_of(src, struct run, in_src);
+	ssize_t n = read(STDIN_FILENO, run->in_bytes, sizeof(run->in_bytes));
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	run->in_eof = n <= 0;
+	run->in_from = 0;
+	run->in_to = n > 0 ? (size_t)n : 0;
+	in_push(run);
+}
+
+/* Gives what was read to the pod; while it takes nothing (full, or the container has not started) it is asked again later. */
+static void in_push(struct run *run)
+{
+	run->in_from += pod_stdin(run->pod, run->in_bytes + run->in_from, run->in_to - run->in_from);
+	if (run->in_from < run->in_to) {
+		loop_remove_fd(&run->in_src);
+		loop_timer_set(run->loop, &run->in_timer, STDIN_RETRY_NS, on_in_retry);
+		return;
+	}
+	if (run->in_eof) {
+		loop_remove_fd(&run->in_src);
+		pod_stdin_close(run->pod);
+		return;
+	}
+	/* epoll refuses regular files, which are always ready. */
+	if (!run->in_src.loop && loop_add_fd(run->loop, &run->in_src, STDIN_FILENO, EPOLLIN, on_in, NULL) < 0) {
+		on_in(&run->in_src, EPOLLIN);
+	}
+}
+
+static bool wants_stdin(const struct run *run)
+{
+	for (size_t i = run->spec->n_init; i < run->spec->n_containers; i++)
+		if (run->spec->containers[i].stdin_open)
+			return !run->detach;
+	return false;
+}
+
+/* ---- the supervisor ---- */
+
+static int supervise(struct run *run, struct err *err)
+{
+	struct pod_options opts = {.spec = run->spec,
+		.images = run->images,
+		.seccomp = (const char *const *)run->seccomp,
+		.source = run->file,
+		.driver = run->driver,
+		.detached = run->detach,
+		.output = run->detach ? NULL : on_output,
+		.notice = run->detach ? NULL : on_notice,
+		.running = on_running,
+		.ended = on_ended,
+		.ctx = run};
+	auto_free char *timings = NULL;
+	sigset_t set;
+	int r = storage_enter(err);
+
+	if (r == 0)
+		r = loop_new(&run->loop, err);
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGHUP);
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (r == 0)
+		r = loop_add_signals(run->loop, &set, on_signal, run, err);
+	if (r == 0)
+		r = pod_new(&run->pod, run->loop, &opts, err);
+	if (r < 0)
+		return r;
+	if (wants_stdin(run))
+		in_push(run);
+	r = loop_run(run->loop);
+	if (r < 0)
+		err_set(err, -r, "event loop: %s", strerror(-r));
+	if (run->timings && (timings = pod_timings(run->pod)))
+		(void)fputs(timings, stderr);
+	loop_remove_fd(&run->in_src);
+	loop_timer_cancel(&run->in_timer);
+	return r;
+}
+
+static int supervise_and_report(struct run *run)
+{
+	struct err err = {0};
+	int code = run->exit_code;
+
+	if (supervise(run, &err) < 0) {
+		(void)str_copy(run->why, sizeof(run->why), err.msg);
+		run->exit_code = 1;
+	}
+	code = run->exit_code;
+	if (run->detach && run->report_fd >= 0 && code == 0 && !*run->why)
+		report(run, 1); /* all through before it was "running": a short job */
+	else
+		report(run, 0);
+	if (*run->why && !run->detach) {
+		(void)str_copy(err.msg, sizeof(err.msg), run->why);
+		(void)cmd_fail(&err);
+	}
+	pod_free(run->pod);
+	loop_free(run->loop);
+	return code;
+}
+
+/* The parent's side of a detached start: waits for the supervisor's one line. */
+static int wait_for_report(int fd)
+{
+	char text[600] = "";
+	struct err err = {0};
+	size_t n = 0;
+
+	while (n < sizeof(text) - 1) {
+		ssize_t got = read(fd, text + n, sizeof(text) - 1 - n);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			break;
+		n += (size_t)got;
+	}
+	if (text[0] == '+') {
+		(void)puts(text + 1);
+		return 0;
+	}
+	(void)err_set(&err, EIO, "%s", n > 1 ? text + 1 : "the pod ended before its containers had started");
+	return cmd_fail(&err);
+}
+
+static int detach(struct run *run, struct err *err)
+{
+	int p[2], null;
+	pid_t pid;
+
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return err_errno(err, "pipe");
+	(void)fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		return err_errno(err, "fork");
+	if (pid > 0) {
+		(void)close(p[1]);
+		return wait_for_report(p[0]);
+	}
+	(void)close(p[0]);
+	run->report_fd = p[1];
+	(void)setsid();
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int i = 0; i < 3; i++)
+		(void)dup2(null, i);
+	(void)close(null);
+	(void)chdir("/");
+	_exit(supervise_and_report(run));
+}
+
+/* ---- the command ---- */
+
+static int parse_driver(const char *name, enum driver_choice *ret)
+{
+	static const char *const names[] = {[DRIVER_AUTO] = "auto", [DRIVER_QEMU] = "qemu", [DRIVER_VMM] = "vmm"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (str_eq(name, names[i])) {
+			*ret = (enum driver_choice)i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+static void run_fini(struct run *run)
+{
+	size_t n = run->spec ? run->spec->n_containers : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (run->images)
+			image_fini(&run->images[i]);
+		if (run->locks)
+			close_fd(&run->locks[i]);
+		if (run->seccomp)
+			free(run->seccomp[i]);
+	}
+	free(run->images);
+	free(run->locks);
+	free(run->seccomp);
+	kube_pod_free(run->spec);
+}
+
+static int run_main(const struct cmd *cmd, int argc, char **argv)
+{
+	struct run run = {.report_fd = -1};
+	struct err err = {0};
+	int o, r;
+
+	while ((o = cmd_getopt(cmd, argc, argv)) != -1)
+		switch (o) {
+		case 'd':
+			run.detach = true;
+			break;
+		case 'q':
+			run.quiet = true;
+			break;
+		case 't':
+			run.timings = true;
+			break;
+		case 'D':
+			if (parse_driver(optarg, &run.driver) < 0)
+				return cmd_usage(cmd, "--driver '%s': give auto, qemu or vmm", optarg);
+			break;
+		default:
+			return EXIT_USAGE;
+		}
+	if (argc - optind != 1)
+		return cmd_usage(cmd, "give one YAML file, or - for standard input");
+	run.file = argv[optind];
+	r = pod_reap(NULL, &err);
+	if (r == 0)
+		r = load(&run, &err);
+	if (r == 0)
+		r = get_images(&run, &err);
+	if (r == 0)
+		r = read_profiles(&run, &err);
+	if (r < 0)
+		r = cmd_fail(&err);
+	else if (run.detach)
+		r = detach(&run, &err);
+	else
+		r = supervise_and_report(&run);
+	if (r < 0)
+		r = cmd_fail(&err);
+	run_fini(&run);
+	return r;
+}
+
+const struct cmd cmd_run = {
+	.name = "run",
+	.args = "FILE",
+	.summary = "run a Pod from a YAML file in its own micro-VM",
+	.description = "Reads one Pod document, and the ConfigMap and Secret documents in the same file (- reads "
+		       "standard input), fetches "
+		       "the images that are not there yet, and runs the Pod in a virtual machine of its own.\n"
+		       "\n"
+		       "In the foreground the containers' output is shown with their names in front, Ctrl-C stops the "
+		       "Pod within its "
+		       "terminationGracePeriodSeconds (a second one kills it at once), and nothing is left when the "
+		       "command returns. Its "
+		       "exit status is that of the first container that failed, in the order of the file; 0 when all "
+		       "succeeded; 1 when "
+		       "the Pod could not run; 2 for wrong usage.",
+	.examples =
+		"podvm run examples/hello.yaml\trun in the foreground\n"
+		"podvm run -d pod.yaml\trun in the background; prints the pod's id once all containers have started\n"
+		"podvm run --timings job.yaml\tshow where the time goes\n",
+	.completes = "file",
+	.needs_root = true,
+	.options = {{"detach", 'd', NULL, "run in the background"},
+		{"driver", 'D', "NAME", "how the VM runs: auto, qemu or vmm (default: auto)"},
+		{"quiet", 'q', NULL, "no progress lines"},
+		{"timings", 't', NULL, "print a waterfall of the pod's phases at the end"}},
+	.run = run_main,
+};

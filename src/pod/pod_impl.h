@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What the files of the pod engine share: pod.c (life cycle), container.c, output.c (streams), ports.c, record.c. */
+#include "agent.pb-c.h"
+#include "pod/hvsock.h"
+#include "pod/pod.h"
+#include "pod/podlog.h"
+#include "pod/storage.h"
+#include "rpc/ttrpc.h"
+
+#define AGENT_SERVICE "podvm.agent.v1.Agent"
+#define CALL_TIMEOUT_MS 60000
+#define LINE_MAX_LEN 8192
+#define TIMINGS_MAX 64
+#define CONSOLE_TAIL 6
+#define CONSOLE_LINE 160
+
+enum pod_phase {
+	PHASE_STARTING,
+	PHASE_INITIALIZING,
+	PHASE_RUNNING,
+	PHASE_STOPPING,
+	PHASE_SUCCEEDED,
+	PHASE_FAILED,
+	PHASE_MAX,
+};
+
+enum container_state {
+	CONTAINER_WAITING,  /* not started yet, or waiting to be restarted */
+	CONTAINER_CREATING, /* CreateContainer, streams, StartProcess are under way */
+	CONTAINER_RUNNING,
+	CONTAINER_DRAINING, /* the process ended; output is still coming */
+	CONTAINER_ENDED,
+};
+
+struct pod_container;
+
+struct output {
+	struct pod_container *c;
+	enum pod_stream stream;
+	struct hvsock_dial dial;
+	struct loop_fd src;
+	int fd;
+	bool open; /* dialling or connected */
+	size_t n;
+	bool part;  /* a part of the current line has been written already */
+	char *line; /* LINE_MAX_LEN bytes, made when the first byte comes */
+};
+
+struct input {
+	struct pod_container *c;
+	struct hvsock_dial dial;
+	struct loop_fd src;
+	int fd;
+	bool open, closing;
+	struct buf pending;
+};
+
+struct pod_container {
+	struct pod *pod;
+	const struct kube_container *spec;
+	const struct image *image;
+	size_t index;
+	unsigned attempt;
+	char id[STREAM_ID_MAX + 1];
+	enum container_state state;
+	const char *reason; /* static text: "Completed", "Error", "OOMKilled" ... */
+	bool asked_to_stop;
+	bool stored;	/* storage_container was called for id */
+	unsigned dials; /* streams that are being attached */
+	int exit_code;
+	unsigned restarts;
+	uint64_t started_ns, finished_ns; /* CLOCK_REALTIME */
+	uint64_t started_mono;
+	uint64_t backoff_ns;
+	struct loop_timer timer; /* back-off, or the bound on draining */
+	struct output out[2];
+	struct input in;
+	int timing; /* index of the current phase's timing */
+};
+
+struct timing {
+	char name[48];
+	uint64_t start_ns, end_ns; /* CLOCK_MONOTONIC; end 0: still going on */
+};
+
+struct pod {
+	struct loop *loop;
+	struct pod_options opts;
+	const struct kube_pod *spec;
+	struct pod_home home;
+	struct storage storage;
+	struct podlog *log;
+	struct ports *ports;
+	const struct vm_driver *driver;
+	struct vm *vm;
+	char vsock_path[PATH_LEN];
+	char driver_reason[240];
+	char kernel[66];
+	unsigned vcpus;
+	uint64_t memory, cid;
+
+	struct hvsock_dial agent_dial;
+	struct ttrpc_client *agent;
+	struct loop_timer boot_timer, stop_timer, deadline_timer, usage_timer, end_timer;
+
+	enum pod_phase phase;
+	char message[240];
+	char lost[240]; /* why the agent cannot be reached, until the VM says better */
+	int exit_code;
+	bool told_running, ending, stop_kill;
+	uint64_t created_ns, finished_ns;
+	size_t next_init; /* the init container whose turn it is */
+	struct pod_container *containers;
+
+	char console[CONSOLE_TAIL][CONSOLE_LINE];
+	unsigned n_console;
+	struct timing timings[TIMINGS_MAX];
+	unsigned n_timings;
+};
+
+/* ---- pod.c ---- */
+
+/* Ends the pod with this result: the VM is killed, `ended` runs at the next turn of the loop. */
+void pod_end(struct pod *pod, int exit_code, const char *fmt, ...) printf_like(3, 4);
+/* One line into the timeline as source podvm. */
+void pod_note(struct pod *pod, const char *fmt, ...) printf_like(2, 3);
+/* Something about a container changed: decides what comes next. */
+void pod_advance(struct pod *pod);
+bool pod_stopping(const struct pod *pod);
+
+/* ---- container.c ---- */
+
+void container_init(struct pod_container *c, struct pod *pod, size_t index);
+void container_fini(struct pod_container *c);
+void container_start(struct pod_container *c);
+/* SIGTERM (or the image's stop signal); kill: SIGKILL to all of its processes. */
+void container_stop(struct pod_container *c, bool kill);
+/* Has ended and will not come back? */
+bool container_done(const struct pod_container *c);
+const char *container_state_name(enum container_state s);
+
+/* ---- output.c ---- */
+
+/* Attaches the streams of a container that was created; container_attached runs when all are there, or container_failed. */
+int output_attach(struct pod_container *c, struct err *err) must_check;
+void output_close(struct pod_container *c);
+/* All output of the container has been read. */
+bool output_drained(const struct pod_container *c);
+size_t input_write(struct pod_container *c, const char *bytes, size_t n);
+void input_close(struct pod_container *c);
+void container_attached(struct pod_container *c);
+void container_failed(struct pod_container *c, const struct err *err);
+void container_drained(struct pod_container *c);
+
+/* ---- ports.c ---- */
+
+struct ports;
+/* Listens on 127.0.0.1 for every TCP port of the pod. NULL when it has none. -EADDRINUSE names port and container. */
+int ports_open(struct ports **ret, struct pod *pod, struct err *err) must_check;
+void ports_free(struct ports *ports);
+
+/* ---- record.c ---- */
+
+void record_write(struct pod *pod);
+int timing_start(struct pod *pod, const char *fmt, ...) printf_like(2, 3);
+void timing_end(struct pod *pod, int index);
+const char *phase_name(enum pod_phase phase);

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the engine tells others of a pod: state.json (see state.h) and the times of its start. */
+#include <stdarg.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "pod/pod_impl.h"
+
+static const char *const phase_names[] = {
+	[PHASE_STARTING] = "Starting",
+	[PHASE_INITIALIZING] = "Initializing",
+	[PHASE_RUNNING] = "Running",
+	[PHASE_STOPPING] = "Stopping",
+	[PHASE_SUCCEEDED] = "Succeeded",
+	[PHASE_FAILED] = "Failed",
+};
+_Static_assert(ARRAY_SIZE(phase_names) == PHASE_MAX, "a name for every phase");
+
+const char *phase_name(enum pod_phase phase)
+{
+	return phase_names[phase];
+}
+
+int timing_start(struct pod *pod, const char *fmt, ...)
+{
+	struct timing *t;
+	va_list ap;
+
+	if (pod->n_timings == TIMINGS_MAX)
+		return -1;
+	t = &pod->timings[pod->n_timings];
+	va_start(ap, fmt);
+	(void)vsnprintf(t->name, sizeof(t->name), fmt, ap);
+	va_end(ap);
+	t->start_ns = time_mono_ns();
+	t->end_ns = 0;
+	return (int)pod->n_timings++;
+}
+
+void timing_end(struct pod *pod, int index)
+{
+	if (index >= 0 && !pod->timings[index].end_ns)
+		pod->timings[index].end_ns = time_mono_ns();
+}
+
+#define BAR_WIDTH 40
+
+char *pod_timings(const struct pod *pod)
+{
+	uint64_t first = pod->n_timings ? pod->timings[0].start_ns : 0, last = first, span;
+	struct buf b = BUF_INIT(64 * 1024);
+	bool ok = true;
+
+	for (unsigned i = 0; i < pod->n_timings; i++) {
+		const struct timing *t = &pod->timings[i];
+
+		last = t->end_ns > last ? t->end_ns : last;
+		first = t->start_ns < first ? t->start_ns : first;
+	}
+	span = last > first ? last - first : 1;
+	for (unsigned i = 0; i < pod->n_timings; i++) {
+		const struct timing *t = &pod->timings[i];
+		uint64_t end = t->end_ns ? t->end_ns : last;
+		unsigned from = (unsigned)((t->start_ns - first) * BAR_WIDTH / span);
+		unsigned to = (unsigned)((end - first) * BAR_WIDTH / span);
+		char bar[BAR_WIDTH + 1];
+
+		memset(bar, ' ', BAR_WIDTH);
+		for (unsigned k = from; k < BAR_WIDTH && k <= to; k++)
+			bar[k] = '=';
+		bar[BAR_WIDTH] = '\0';
+		ok = ok && buf_printf(&b, "%-24s %9.1f ms  at %9.1f ms  |%s|\n", t->name,
+				   (double)(end - t->start_ns) / 1e6, (double)(t->start_ns - first) / 1e6, bar) == 0;
+	}
+	ok = ok && buf_printf(&b, "%-24s %9.1f ms\n", "total", (double)span / 1e6) == 0 && buf_append(&b, "", 1) == 0;
+	if (!ok) {
+		buf_fini(&b);
+		return NULL;
+	}
+	return (char *)b.mem;
+}
+
+static json_t *container_json(const struct pod_container *c)
+{
+	return json_pack("{s:s s:s s:s s:s s:b s:b s:b s:s s:s s:i s:I s:I s:i}", "name", c->spec->name, "id", c->id,
+		"image", c->image->name, "digest", c->image->digest, "init", c->spec->init, "sidecar", c->spec->sidecar,
+		"tty", c->spec->tty, "state", container_state_name(c->state), "reason", c->reason ? c->reason : "",
+		"restarts", (int)c->restarts, "startedNs", (json_int_t)c->started_ns, "finishedNs",
+		(json_int_t)c->finished_ns, "exitCode", c->exit_code);
+}
+
+static json_t *vm_json(const struct pod *pod)
+{
+	struct vm_process list[8];
+	unsigned n = pod->vm ? pod->driver->processes(pod->vm, list, ARRAY_SIZE(list)) : 0;
+	json_t *processes = json_array();
+
+	for (unsigned i = 0; i < n; i++)
+		(void)json_array_append_new(
+			processes, json_pack("{s:s s:i}", "name", list[i].name, "pid", list[i].pid));
+	return json_pack("{s:s s:s s:i s:I s:I s:s s:o}", "driver", pod->driver ? pod->driver->name : "", "reason",
+		pod->driver_reason, "vcpus", (int)pod->vcpus, "memory", (json_int_t)pod->memory, "cid",
+		(json_int_t)pod->cid, "kernel", pod->kernel, "processes", processes);
+}
+
+static json_t *ports_json(const struct pod *pod)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < pod->spec->n_containers; i++)
+		for (size_t p = 0; p < pod->spec->containers[i].n_ports; p++) {
+			const struct kube_port *port = &pod->spec->containers[i].ports[p];
+
+			if (port->protocol == KUBE_TCP)
+				(void)json_array_append_new(
+					list, json_pack("{s:s s:i s:i s:s}", "hostIP", "127.0.0.1", "hostPort",
+						      port->host_port ? port->host_port : port->container_port,
+						      "containerPort", port->container_port, "container",
+						      pod->spec->containers[i].name));
+		}
+	return list;
+}
+
+static json_t *volumes_json(const struct pod *pod)
+{
+	static const char *const kinds[] = {[KUBE_VOLUME_EMPTY_DIR] = "emptyDir",
+		[KUBE_VOLUME_HOST_PATH] = "hostPath",
+		[KUBE_VOLUME_FILES] = "files"};
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < pod->spec->n_volumes; i++) {
+		const struct kube_volume *v = &pod->spec->volumes[i];
+
+		(void)json_array_append_new(
+			list, json_pack("{s:s s:s s:s}", "name", v->name, "kind", v->memory ? "memory" : kinds[v->kind],
+				      "path", v->host_path ? v->host_path : ""));
+	}
+	return list;
+}
+
+static json_t *timings_json(const struct pod *pod)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < pod->n_timings; i++)
+		(void)json_array_append_new(list,
+			json_pack("{s:s s:I s:I}", "phase", pod->timings[i].name, "startNs",
+				(json_int_t)pod->timings[i].start_ns, "endNs", (json_int_t)pod->timings[i].end_ns));
+	return list;
+}
+
+void record_write(struct pod *pod)
+{
+	json_t *containers = json_array(), *state;
+	struct err err = {0};
+
+	for (size_t i = 0; i < pod->spec->n_containers; i++)
+		(void)json_array_append_new(containers, container_json(&pod->containers[i]));
+	state = json_pack("{s:i s:s s:s s:s s:s s:b s:s s:s s:i s:I s:I s:s s:o s:o s:o s:o s:o}", "version", 1, "id",
+		pod->home.id, "name", pod->spec->name, "namespace", pod->spec->ns, "uid", pod->spec->uid, "detached",
+		pod->opts.detached, "phase", phase_name(pod->phase), "message", pod->message, "exitCode",
+		pod->exit_code, "createdNs", (json_int_t)pod->created_ns, "finishedNs", (json_int_t)pod->finished_ns,
+		"source", pod->opts.source ? pod->opts.source : "", "vm", vm_json(pod), "containers", containers,
+		"ports", ports_json(pod), "volumes", volumes_json(pod), "timings", timings_json(pod));
+	/* A state that cannot be written (disk full) must not take the pod down: the old one stays readable. */
+	if (!state)
+		log_warn("state of pod %s not written: out of memory, ignoring", pod->home.id);
+	else if (pod_home_write(&pod->home, state, &err) < 0)
+		log_warn("state of pod %s not written: %s, ignoring", pod->home.id, err.msg);
+	json_decref(state);
+}

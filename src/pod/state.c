@@ -1,0 +1,573 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pod registry: see state.h for what is where. Two locks keep it consistent:
+ *   PODVM_RUN/lock             held while a pod's folders are made or removed, and by pod_reap
+ *   PODVM_RUN/pods/<id>/lock   held by the supervisor for the life of the pod
+ * The first makes "folder without a held lock" mean "crashed", never "not locked yet".
+ */
+#include "pod/state.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "base/bytes.h"
+#include "base/fd.h"
+#include "pod/hvsock.h"
+
+#define STATE_MAX (1u << 20)
+#define LEFTOVER_WAIT_MS 3000
+
+int pod_run_path(char dst[PATH_LEN], const char *id, const char *name, struct err *err)
+{
+	return str_format(dst, PATH_LEN, err, "%s/pods/%s%s%s", path_run(), id, *name ? "/" : "", name);
+}
+
+int pod_state_path(char dst[PATH_LEN], const char *id, const char *name, struct err *err)
+{
+	return str_format(dst, PATH_LEN, err, "%s/pods/%s%s%s", path_state(), id, *name ? "/" : "", name);
+}
+
+void pod_entry_fini(struct pod_entry *e)
+{
+	json_decref(e->state);
+	e->state = NULL;
+}
+
+static bool id_valid(const char *id)
+{
+	return strlen(id) == POD_ID_LEN && strspn(id, "0123456789abcdef") == POD_ID_LEN;
+}
+
+/* ---- locks ---- */
+
+/* The registry's lock, waited for; *ret is released by closing it. */
+static int registry_lock(int *ret, struct err *err)
+{
+	char path[PATH_LEN];
+	auto_close int fd = -1;
+	int r = str_format(path, sizeof(path), err, "%s/pods", path_run());
+
+	if (r == 0)
+		r = dir_make_all(path, 0700, err);
+	if (r == 0)
+		r = str_format(path, sizeof(path), err, "%s/lock", path_run());
+	if (r < 0)
+		return r;
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return err_errno(err, "open '%s'", path);
+	while (flock(fd, LOCK_EX) < 0)
+		if (errno != EINTR)
+			return err_errno(err, "lock '%s'", path);
+	*ret = take_fd(&fd);
+	return 0;
+}
+
+static bool pod_alive(const char *id)
+{
+	char path[PATH_LEN];
+	auto_close int fd = -1;
+
+	if (pod_run_path(path, id, "lock", NULL) < 0)
+		return false;
+	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}
+
+/* ---- reading ---- */
+
+static int entry_load(struct pod_entry *e, const char *id)
+{
+	char path[PATH_LEN];
+	auto_free char *text = NULL;
+	size_t len;
+
+	(void)str_copy(e->id, sizeof(e->id), id);
+	e->alive = pod_alive(id);
+	e->state = NULL;
+	if (pod_run_path(path, id, "state.json", NULL) == 0 &&
+		file_read(AT_FDCWD, path, STATE_MAX, &text, &len, NULL) == 0)
+		e->state = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+	if (!json_is_object(e->state)) {
+		json_decref(e->state);
+		e->state = json_object();
+	}
+	return e->state ? 0 : -ENOMEM;
+}
+
+static json_t *state_at(const struct pod_entry *e, const char *path)
+{
+	json_t *at = e->state;
+	char key[64];
+
+	while (at && *path) {
+		size_t n = strcspn(path, ".");
+
+		if (n >= sizeof(key))
+			return NULL;
+		memcpy(key, path, n);
+		key[n] = '\0';
+		at = json_object_get(at, key);
+		path += n + (path[n] == '.');
+	}
+	return at;
+}
+
+const char *pod_state_text(const struct pod_entry *e, const char *path)
+{
+	const char *text = json_string_value(state_at(e, path));
+
+	return text ? text : "";
+}
+
+long long pod_state_number(const struct pod_entry *e, const char *path)
+{
+	return json_integer_value(state_at(e, path));
+}
+
+static bool entry_final(const struct pod_entry *e)
+{
+	const char *phase = pod_state_text(e, "phase");
+
+	return str_eq(phase, "Succeeded") || str_eq(phase, "Failed");
+}
+
+static int by_age(const void *a, const void *b)
+{
+	long long x = pod_state_number(a, "createdNs"), y = pod_state_number(b, "createdNs");
+
+	return (x > y) - (x < y);
+}
+
+static void cleanup_dir(DIR **d)
+{
+	if (*d)
+		(void)closedir(*d);
+}
+
+static int open_pods(DIR **ret, const char *base, struct err *err)
+{
+	char path[PATH_LEN];
+	int r = str_format(path, sizeof(path), err, "%s/pods", base);
+
+	if (r < 0)
+		return r;
+	*ret = opendir(path);
+	return *ret || errno == ENOENT ? 0 : err_errno(err, "open '%s'", path);
+}
+
+int pod_list(struct pod_entry **ret, size_t *ret_n, struct err *err)
+{
+	cleanup_with(cleanup_dir) DIR *dir = NULL;
+	struct pod_entry *list = NULL;
+	size_t n = 0, cap = 0;
+	struct dirent *de;
+	int r = open_pods(&dir, path_run(), err);
+
+	if (r < 0)
+		return r;
+	while (dir && (de = readdir(dir))) {
+		if (!id_valid(de->d_name))
+			continue;
+		if (n == cap) {
+			struct pod_entry *more = reallocarray(list, cap + 64, sizeof(*list));
+
+			if (!more)
+				goto nomem;
+			list = more;
+			cap += 64;
+		}
+		if (entry_load(&list[n], de->d_name) < 0)
+			goto nomem;
+		n++;
+	}
+	if (n)
+		qsort(list, n, sizeof(*list), by_age);
+	*ret = list;
+	*ret_n = n;
+	return 0;
+nomem:
+	pod_list_free(list, n);
+	return err_set(err, ENOMEM, "list pods: out of memory");
+}
+
+void pod_list_free(struct pod_entry *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		pod_entry_fini(&list[i]);
+	free(list);
+}
+
+/* How well an entry fits what was asked for: 0 not at all; a name or whole id beats the beginning of an id, alive beats finished. */
+static int match_rank(const struct pod_entry *e, const char *what)
+{
+	if (str_eq(e->id, what) || str_eq(pod_state_text(e, "name"), what))
+		return e->alive ? 4 : 3;
+	if (str_has_prefix(e->id, what))
+		return e->alive ? 2 : 1;
+	return 0;
+}
+
+int pod_find(struct pod_entry *ret, const char *name_or_id, struct err *err)
+{
+	struct pod_entry *list = NULL;
+	size_t n = 0, best_at = 0, same = 0;
+	int r, best = 0;
+
+	if (!*name_or_id)
+		return err_set(err, EINVAL, "the name of the pod is empty");
+	r = pod_list(&list, &n, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		int rank = match_rank(&list[i], name_or_id);
+
+		if (rank > best) {
+			best = rank;
+			same = 0;
+		}
+		if (rank && rank == best) {
+			best_at = i;
+			same++;
+		}
+	}
+	if (!best) {
+		r = err_set(err, ENOENT, "no pod '%.64s'; 'podvm ps -a' lists what there is", name_or_id);
+	} else if (same > 1 && best != 3) {
+		r = err_set(err, ENOTUNIQ, "'%.64s' means %zu pods; use a longer id ('podvm ps -a')", name_or_id, same);
+	} else {
+		*ret = list[best_at];
+		list[best_at].state = NULL;
+	}
+	pod_list_free(list, n);
+	return r;
+}
+
+/* ---- processes ---- */
+
+/* Field 22 of /proc/PID/stat, clock ticks since boot; 0 when there is no such process. */
+static long long start_ticks(pid_t pid)
+{
+	char path[64];
+	auto_free char *text = NULL;
+	long long ticks = 0;
+	char *at;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (file_read(AT_FDCWD, path, 4096, &text, NULL, NULL) < 0)
+		return 0;
+	at = strrchr(text, ')'); /* the name before it may hold anything */
+	for (int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	if (at)
+		ticks = strtoll(at + 1, NULL, 10);
+	return ticks;
+}
+
+/* A pidfd of the process, or -1 unless it still is the one that started at `ticks`. */
+static int open_process(pid_t pid, long long ticks)
+{
+	auto_close int fd = -1;
+
+	if (pid <= 1)
+		return -1;
+	fd = (int)syscall(SYS_pidfd_open, pid, 0u);
+	if (fd < 0 || start_ticks(pid) != ticks)
+		return -1;
+	return take_fd(&fd);
+}
+
+static void kill_leftovers(const struct pod_entry *e)
+{
+	json_t *list = state_at(e, "vm.processes"), *p;
+	size_t i;
+
+	json_array_foreach (list, i, p) {
+		pid_t pid = (pid_t)json_integer_value(json_object_get(p, "pid"));
+		auto_close int fd = open_process(pid, json_integer_value(json_object_get(p, "startTicks")));
+		struct pollfd pfd = {.fd = fd, .events = POLLIN};
+
+		if (fd < 0)
+			continue;
+		(void)syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0u);
+		(void)poll(&pfd, 1, LEFTOVER_WAIT_MS);
+	}
+}
+
+int pod_signal(const struct pod_entry *e, int signo, struct err *err)
+{
+	pid_t pid = (pid_t)pod_state_number(e, "pid");
+	auto_close int fd = open_process(pid, pod_state_number(e, "startTicks"));
+
+	/* The lock says whether the supervisor lives; the start time says that the pid is still its own. */
+	if (fd < 0 || !pod_alive(e->id))
+		return err_set(err, ESRCH, "pod %s is not running", e->id);
+	if (syscall(SYS_pidfd_send_signal, fd, signo, NULL, 0u) < 0)
+		return err_errno(err, "signal the supervisor of pod %s", e->id);
+	return 0;
+}
+
+int pod_wait(const struct pod_entry *e, unsigned timeout_ms, struct err *err)
+{
+	auto_close int fd = open_process((pid_t)pod_state_number(e, "pid"), pod_state_number(e, "startTicks"));
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	int n;
+
+	if (fd < 0)
+		return 0;
+	do
+		n = poll(&p, 1, timeout_ms > 86400000 ? -1 : (int)timeout_ms);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return err_errno(err, "wait for pod %s", e->id);
+	return n == 0;
+}
+
+/* ---- making and removing ---- */
+
+static int remove_folder(const char *base, const char *id, struct err *err)
+{
+	char path[PATH_LEN];
+	int r = str_format(path, sizeof(path), err, "%s/pods/%s", base, id);
+
+	return r < 0 ? r : dir_remove_all(AT_FDCWD, path, err);
+}
+
+static int remove_both(const char *id, struct err *err)
+{
+	int r = remove_folder(path_state(), id, err);
+
+	/* state.json goes last: what could not be removed now is found again by the next command. */
+	return r < 0 ? r : remove_folder(path_run(), id, err);
+}
+
+static int reap_runs(unsigned *n, struct err *err)
+{
+	cleanup_with(cleanup_dir) DIR *dir = NULL;
+	struct dirent *de;
+	int r = open_pods(&dir, path_run(), err);
+
+	while (r == 0 && dir && (de = readdir(dir))) {
+		auto_pod_entry struct pod_entry e = {0};
+
+		if (!id_valid(de->d_name))
+			continue;
+		if (entry_load(&e, de->d_name) < 0)
+			return err_set(err, ENOMEM, "look for crashed pods: out of memory");
+		if (e.alive || entry_final(&e))
+			continue;
+		kill_leftovers(&e);
+		r = remove_both(e.id, err);
+		if (r < 0)
+			return err_wrap(err, "remove what is left of pod %s", e.id);
+		++*n;
+	}
+	return r;
+}
+
+/* Folders of pods whose run folder went with a reboot. */
+static int reap_states(unsigned *n, struct err *err)
+{
+	cleanup_with(cleanup_dir) DIR *dir = NULL;
+	char path[PATH_LEN];
+	struct dirent *de;
+	int r = open_pods(&dir, path_state(), err);
+
+	while (r == 0 && dir && (de = readdir(dir))) {
+		if (!id_valid(de->d_name))
+			continue;
+		r = pod_run_path(path, de->d_name, "", err);
+		if (r < 0 || access(path, F_OK) == 0)
+			continue;
+		r = remove_folder(path_state(), de->d_name, err);
+		++*n;
+	}
+	return r;
+}
+
+int pod_reap(unsigned *ret_n, struct err *err)
+{
+	auto_close int lock = -1;
+	unsigned n = 0;
+	int r = registry_lock(&lock, err);
+
+	if (r == 0)
+		r = reap_runs(&n, err);
+	if (r == 0)
+		r = reap_states(&n, err);
+	if (ret_n)
+		*ret_n = n;
+	return r;
+}
+
+int pod_remove(const char *id, struct err *err)
+{
+	auto_close int lock = -1;
+	int r;
+
+	if (!id_valid(id))
+		return err_set(err, EINVAL, "'%.20s' is not the id of a pod", id);
+	r = registry_lock(&lock, err);
+	if (r < 0)
+		return r;
+	if (pod_alive(id))
+		return err_set(err, EBUSY, "pod %s is running; stop it first or use 'podvm rm -f'", id);
+	return remove_both(id, err);
+}
+
+static int check_name_free(const char *ns, const char *name, struct err *err)
+{
+	struct pod_entry *list = NULL;
+	size_t n = 0;
+	int r = pod_list(&list, &n, err);
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		if (list[i].alive && str_eq(pod_state_text(&list[i], "name"), name) &&
+			str_eq(pod_state_text(&list[i], "namespace"), ns))
+			r = err_set(err, EEXIST,
+				"pod '%s' is already running (%s); stop it with 'podvm stop %s' or change "
+				"metadata.name",
+				name, list[i].id, name);
+	pod_list_free(list, n);
+	return r;
+}
+
+static int make_home(struct pod_home *home, struct err *err)
+{
+	char lock[PATH_LEN];
+	int r = pod_run_path(home->run_dir, home->id, "", err);
+
+	if (r == 0)
+		r = pod_state_path(home->state_dir, home->id, "", err);
+	if (r == 0)
+		r = pod_run_path(lock, home->id, "lock", err);
+	if (r == 0)
+		r = dir_make_all(home->run_dir, 0700, err);
+	if (r < 0)
+		return r;
+	home->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (home->lock_fd < 0 || flock(home->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return err_errno(err, "lock '%s'", lock);
+	return dir_make_all(home->state_dir, 0700, err);
+}
+
+int pod_home_new(struct pod_home *ret, const char *ns, const char *name, struct err *err)
+{
+	struct pod_home home = {.lock_fd = -1};
+	auto_close int lock = -1;
+	uint8_t random[POD_ID_LEN / 2];
+	json_t *state;
+	int r = registry_lock(&lock, err);
+
+	if (r == 0)
+		r = check_name_free(ns, name, err);
+	if (r < 0)
+		return r;
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
+		return err_errno(err, "getrandom");
+	hex_encode(home.id, random, sizeof(random));
+	r = make_home(&home, err);
+	if (r == 0) {
+		/* The name is taken from here on, before the registry's lock is released. */
+		state = json_pack("{s:i s:s s:s s:s s:I s:s}", "version", 1, "id", home.id, "name", name, "namespace",
+			ns, "createdNs", (json_int_t)time_real_ns(), "phase", "Starting");
+		r = state ? pod_home_write(&home, state, err) : err_set(err, ENOMEM, "write state: out of memory");
+		json_decref(state);
+	}
+	if (r < 0) {
+		(void)remove_both(home.id, NULL);
+		close_fd(&home.lock_fd);
+		return r;
+	}
+	*ret = home;
+	return 0;
+}
+
+int pod_home_write(const struct pod_home *home, json_t *state, struct err *err)
+{
+	char path[PATH_LEN];
+	auto_free char *text = NULL;
+	json_t *processes = json_object_get(json_object_get(state, "vm"), "processes"), *p;
+	size_t i;
+	int r = pod_run_path(path, home->id, "state.json", err);
+
+	if (r < 0)
+		return r;
+	json_array_foreach (processes, i, p) {
+		pid_t pid = (pid_t)json_integer_value(json_object_get(p, "pid"));
+
+		if (!json_object_get(p, "startTicks"))
+			(void)json_object_set_new(p, "startTicks", json_integer(start_ticks(pid)));
+	}
+	if (json_object_set_new(state, "pid", json_integer(getpid())) < 0 ||
+		json_object_set_new(state, "startTicks", json_integer(start_ticks(getpid()))) < 0)
+		return err_set(err, ENOMEM, "write state: out of memory");
+	text = json_dumps(state, JSON_COMPACT);
+	if (!text)
+		return err_set(err, ENOMEM, "write state: out of memory");
+	return file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600, err);
+}
+
+/* What a finished pod keeps: run: state.json and lock; state: log and log.1. */
+static void keep_records(const struct pod_home *home)
+{
+	static const char *const run_rest[] = {"vsock.sock", "shared"};
+	static const char *const state_rest[] = {"volumes", "containers"};
+	char path[PATH_LEN];
+
+	for (size_t i = 0; i < ARRAY_SIZE(run_rest); i++)
+		if (pod_run_path(path, home->id, run_rest[i], NULL) == 0)
+			(void)dir_remove_all(AT_FDCWD, path, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(state_rest); i++)
+		if (pod_state_path(path, home->id, state_rest[i], NULL) == 0)
+			(void)dir_remove_all(AT_FDCWD, path, NULL);
+}
+
+void pod_home_free(struct pod_home *home, bool keep)
+{
+	auto_close int lock = -1;
+
+	if (home->lock_fd < 0)
+		return;
+	(void)registry_lock(&lock, NULL);
+	if (keep)
+		keep_records(home);
+	else
+		(void)remove_both(home->id, NULL);
+	close_fd(&home->lock_fd);
+}
+
+/* ---- the guest ---- */
+
+int pod_connect(const struct pod_entry *e, unsigned port, unsigned timeout_ms, int *ret_fd, struct err *err)
+{
+	char path[PATH_LEN];
+	int r = pod_run_path(path, e->id, "vsock.sock", err);
+
+	if (r == 0)
+		r = hvsock_connect(path, port, timeout_ms, ret_fd, err);
+	return r < 0 ? err_wrap(err, "pod %s", e->id) : 0;
+}
+
+int pod_attach(
+	const struct pod_entry *e, const char *container_id, const char *exec_id, int fd, int *ret_fd, struct err *err)
+{
+	struct stream_header h = {.kind = STREAM_STDIO, .fd = (uint8_t)fd};
+	char path[PATH_LEN];
+	int r = pod_run_path(path, e->id, "vsock.sock", err);
+
+	if (!str_copy(h.container, sizeof(h.container), container_id) || !str_copy(h.exec, sizeof(h.exec), exec_id))
+		return err_set(err, EINVAL, "the id of a container or exec is longer than %d bytes", STREAM_ID_MAX);
+	if (r == 0)
+		r = hvsock_attach(path, &h, 10000, ret_fd, err);
+	return r < 0 ? err_wrap(err, "pod %s", e->id) : 0;
+}
