@@ -170,6 +170,12 @@ uint16_t queue_stop(struct queue *q)
 	return next;
 }
 
+void queue_hold(struct queue *q, bool on)
+{
+	if (q->started)
+		q->held = on;
+}
+
 int queue_remap(struct queue *q, const struct guest_mem *mem, struct err *err)
 {
 	int r;
@@ -260,7 +266,7 @@ int queue_pop(struct queue *q, struct chain *ret)
 {
 	uint16_t n, head;
 
-	if (!q->started)
+	if (!q->started || q->held)
 		return 0;
 	if (q->broken)
 		return -EPROTO;
@@ -286,7 +292,7 @@ int queue_pop(struct queue *q, struct chain *ret)
 
 bool queue_has_avail(const struct queue *q)
 {
-	return q->started && !q->broken && load16(q->avail + RING_IDX) != q->next_avail;
+	return q->started && !q->held && !q->broken && load16(q->avail + RING_IDX) != q->next_avail;
 }
 
 static bool take_in_flight(struct queue *q, uint16_t head)

@@ -38,7 +38,7 @@ struct queue {
 	bool started, broken, event_idx, indirect, signalled_valid;
 	uint64_t in_flight[QUEUE_SIZE_MAX / 64]; /* a bit per head */
 	uint16_t n_in_flight;
-	bool kicks_on;
+	bool kicks_on, held;
 	uint16_t armed_at;	 /* what the driver was told as avail_event */
 	int32_t last_head;	 /* most recently popped, -1: none that queue_unpop may take */
 	struct queue_cfg frozen; /* cfg as it was at queue_start */
@@ -72,6 +72,11 @@ int queue_start(
 	struct queue *q, const struct guest_mem *mem, uint64_t features, uint16_t base, struct err *err) must_check;
 /* Returns the next available index (for VHOST_USER_GET_VRING_BASE). No-op on a queue not started. */
 uint16_t queue_stop(struct queue *q);
+/*
+ * A held queue looks empty to queue_pop and queue_has_avail; chains in flight may be pushed. Kicks may be missed meanwhile, so
+ * whoever lets it go notifies the device. For the transport.
+ */
+void queue_hold(struct queue *q, bool on);
 /* The memory map changed: resolves the rings again. -errno leaves the queue broken. */
 int queue_remap(struct queue *q, const struct guest_mem *mem, struct err *err) must_check;
 
