@@ -315,7 +315,7 @@ static int create(struct pod_container *c, struct err *err)
 		return r;
 	req.container_id = c->id;
 	req.oci_spec.data = (uint8_t *)json;
-	req.stdin_ = c->spec->stdin_open;
+	req.stdin = c->spec->stdin_open;
 	req.terminal = c->spec->tty;
 	return ttrpc_call(c->pod->agent, AGENT_SERVICE, "CreateContainer", &req.base,
 		&podvm__agent__v1__create_container_response__descriptor, CALL_TIMEOUT_MS, on_created, c, NULL, err);

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+# The menu: `make help`. The build itself is meson and ninja, in b/.
+.DEFAULT_GOAL := build
+SHELL := /bin/bash
+CC_ENV = $(if $(CLANG),CC=clang,)
+SUITE ?= unit
+T ?= 60
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+deps: ## install the Debian packages that building, testing and running need (root)
+	@tools/deps
+
+b/dev/build.ninja: | deps
+	@$(CC_ENV) meson setup b/dev >b/setup.log 2>&1 || { cat b/setup.log; exit 1; }
+
+build: deps ## build everything into b/dev
+	@mkdir -p b
+	@test -f b/dev/build.ninja || $(MAKE) -s b/dev/build.ninja
+	@ninja -C b/dev
+
+image: build ## build the guest image (kernel and initramfs) from Debian packages
+	@b/dev/src/cli/podvm image build
+
+demo: ## set up, build, and run a Pod in its own micro-VM
+	@tools/demo
+
+check: build ## unit tests and fuzz corpus replay (SUITE=unit)
+	@meson test -C b/dev --suite $(SUITE) --print-errorlogs
+
+asan: deps ## the same under AddressSanitizer and UBSan
+	@test -f b/asan/build.ninja || meson setup b/asan -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+	@ninja -C b/asan && meson test -C b/asan --suite $(SUITE) --print-errorlogs
+
+clang: deps ## build and run the unit tests with clang
+	@test -f b/clang/build.ninja || CC=clang meson setup b/clang >/dev/null
+	@ninja -C b/clang && meson test -C b/clang --suite $(SUITE) --print-errorlogs
+
+func: image ## functional tests: real pods in real VMs (root)
+	@tools/func-tests
+
+fuzz: deps ## every fuzz target for T seconds (T=60)
+	@tools/fuzz-run $(T)
+
+bench: image ## the measurements that the promises name (bench/)
+	@bench/run
+
+tidy: ## layers, sizes, format, cppcheck, shellcheck
+	@tools/tidy
+
+fmt: ## reformat with clang-format
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+test: ## everything: tidy, both compilers, unit, sanitizers, fuzz replay, functional
+	@tools/test-all
+
+install: build ## install into the prefix (DESTDIR is honoured)
+	@meson install -C b/dev
+
+clean: ## remove b/
+	@rm -rf b
+
+.PHONY: help deps build image demo check asan clang func fuzz bench tidy fmt test install clean
