@@ -42,16 +42,21 @@ static int copy_list(char ***ret, json_t *v)
 	const char *key;
 	json_t *child;
 	size_t i, n = 0;
-	bool ok = list != NULL;
 
 	*ret = list;
-	if (!ok)
+	if (!list)
 		return -ENOMEM;
-	json_array_foreach (v, i, child)
-		ok &= (list[n++] = strdup(json_string_value(child))) != NULL;
-	json_object_foreach (v, key, child)
-		ok &= (list[n++] = strdup(key)) != NULL;
-	return ok ? 0 : -ENOMEM;
+	json_array_foreach (v, i, child) {
+		list[n] = strdup(json_string_value(child));
+		if (!list[n++])
+			return -ENOMEM;
+	}
+	json_object_foreach (v, key, child) {
+		list[n] = strdup(key);
+		if (!list[n++])
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 static int copy_text(char **ret, const json_t *v)

@@ -18,6 +18,20 @@ struct text { /* borrowed */
 
 #define FIELDS_MAX 7
 
+/* A name for a message: it comes from the image and may be anything. */
+struct shown {
+	char text[65];
+};
+
+static struct shown show(const struct text *t)
+{
+	struct shown s = {0};
+
+	for (size_t i = 0; i < MIN_OF(t->n, sizeof(s.text) - 1); i++)
+		s.text[i] = t->p[i] >= 0x20 && t->p[i] < 0x7f ? t->p[i] : '?';
+	return s;
+}
+
 /* The next line without its newline; false at the end. */
 static bool next_line(struct text *rest, struct text *ret)
 {
@@ -158,8 +172,8 @@ static int add_groups(struct image_user *u, const struct user_db *db, const stru
 		if (known)
 			continue;
 		if (u->n_groups == ARRAY_SIZE(u->groups))
-			return err_set(err, E2BIG, "user '%.*s' is in more than %zu groups of the image's /etc/group",
-				(int)MIN_OF(name->n, (size_t)64), name->p, ARRAY_SIZE(u->groups));
+			return err_set(err, E2BIG, "user '%s' is in more than %zu groups of the image's /etc/group",
+				show(name).text, ARRAY_SIZE(u->groups));
 		u->groups[u->n_groups++] = gid;
 	}
 	return 0;
@@ -167,38 +181,27 @@ static int add_groups(struct image_user *u, const struct user_db *db, const stru
 
 static int find_user(struct image_user *u, const struct user_db *db, struct text *name, struct err *err)
 {
-	struct text wanted = *name;
-
 	if (is_number(name)) {
 		if (!to_id(name, &u->uid))
-			return err_set(err, EINVAL, "user id '%.*s' is more than %u", (int)MIN_OF(name->n, (size_t)64),
-				name->p, UINT32_MAX - 1);
-		/* The entry is welcome but not needed. */
+			return err_set(err, EINVAL, "user id '%s' is more than %u", show(name).text, UINT32_MAX - 1);
 		name->n = 0;
-		(void)find_passwd(db, name, &u->uid, &u->gid);
-		return 0;
 	}
-	if (!wanted.n) {
-		(void)find_passwd(db, name, &u->uid, &u->gid);
+	/* Looked up by id, an entry is welcome but not needed. */
+	if (find_passwd(db, name, &u->uid, &u->gid) || !name->n)
 		return 0;
-	}
-	if (find_passwd(db, name, &u->uid, &u->gid))
-		return 0;
-	return err_set(err, ENOENT, "user '%.*s' is not in the image's /etc/passwd%s", (int)MIN_OF(name->n, (size_t)64),
-		name->p, db->passwd ? "" : " (there is no such file)");
+	return err_set(err, ENOENT, "user '%s' is not in the image's /etc/passwd%s", show(name).text,
+		db->passwd ? "" : " (there is no such file)");
 }
 
 static int find_own_group(struct image_user *u, const struct user_db *db, const struct text *name, struct err *err)
 {
-	int shown = (int)MIN_OF(name->n, (size_t)64);
-
 	if (!name->n)
 		return 0;
 	if (is_number(name) && !to_id(name, &u->gid))
-		return err_set(err, EINVAL, "group id '%.*s' is more than %u", shown, name->p, UINT32_MAX - 1);
+		return err_set(err, EINVAL, "group id '%s' is more than %u", show(name).text, UINT32_MAX - 1);
 	if (is_number(name) || find_group(db, name, &u->gid))
 		return 0;
-	return err_set(err, ENOENT, "group '%.*s' is not in the image's /etc/group%s", shown, name->p,
+	return err_set(err, ENOENT, "group '%s' is not in the image's /etc/group%s", show(name).text,
 		db->group ? "" : " (there is no such file)");
 }
 
