@@ -1,0 +1,114 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Bad input: one line on stderr that says what, where, and what to do; exit 1 (2 for wrong usage); nothing left behind.
+
+load ../lib/common.bash
+
+setup() { podvm_setup; }
+teardown() { assert_clean; }
+
+# refuse TEXT: podvm run p.yaml fails with one line that contains TEXT.
+refuse() {
+	run --separate-stderr "$PODVM" run -q "${2:-p.yaml}"
+	echo "status $status: $stderr"
+	[ "$status" -eq 1 ]
+	[ -z "$output" ]
+	[ "$(wc -l <<<"$stderr")" -eq 1 ]
+	[[ "$stderr" == "podvm: "*"$1"* ]]
+}
+
+@test "no file, a folder, an empty file, no YAML, no Pod" {
+	refuse "nosuch.yaml" nosuch.yaml
+	mkdir folder && refuse "folder" folder
+	: >p.yaml && refuse "p.yaml"
+	printf '{[' >p.yaml && refuse "p.yaml:"
+	printf 'kind: ConfigMap\napiVersion: v1\nmetadata: {name: x}\n' >p.yaml && refuse "Pod"
+	head -c 4000000 /dev/zero | tr '\0' a >p.yaml && refuse "larger"
+}
+
+@test "an unknown field is named with its line and the nearest known one" {
+	printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec:\n  containers:\n  - name: a\n    imagee: b\n' >p.yaml
+	refuse 'p.yaml:7: spec.containers[0].imagee: unknown field'
+	[[ "$stderr" == *'"image"'* ]]
+}
+
+@test "wrong types and huge numbers" {
+	pod x Never "{name: a, image: $IMAGE, ports: [{containerPort: 99999}]}"
+	refuse "spec.containers[0].ports[0].containerPort"
+	pod x Never "{name: a, image: $IMAGE, resources: {limits: {memory: 9999999999999999999Ei}}}"
+	refuse "spec.containers[0].resources.limits.memory"
+	pod x Never "{name: a, image: $IMAGE, command: echo}"
+	refuse "spec.containers[0].command"
+	pod x Never "{name: a, image: $IMAGE, resources: {limits: {memory: 100Ti}}}"
+	refuse "memory"
+}
+
+@test "what cannot be done says why" {
+	pod x Never "{name: a, image: $IMAGE}"
+	sed -i 's/^spec:/spec:\n  hostNetwork: true/' p.yaml 2>/dev/null || sed 's/^spec:/spec:\n  hostNetwork: true/' x.yaml >p.yaml
+	refuse "hostNetwork"
+}
+
+@test "a missing image, a missing command, a missing hostPath, an unknown user" {
+	pod p Never "{name: a, image: localhost/no/such:tag, imagePullPolicy: Never}"
+	refuse "localhost/no/such:tag"
+	pod p Never "{name: a, image: 'oci:/nonexistent'}"
+	refuse "/nonexistent"
+	pod p Never "{name: a, image: $IMAGE, command: [/no/such/program]}"
+	run --separate-stderr "$PODVM" run -q p.yaml
+	[ "$status" -eq 128 ] || [ "$status" -eq 127 ]
+	[[ "$stderr" == *"/no/such/program"* ]]
+	pod p Never "{name: a, image: $IMAGE, volumeMounts: [{name: h, mountPath: /h}]}"
+	echo "  volumes: [{name: h, hostPath: {path: /no/such/folder, type: Directory}}]" >>p.yaml
+	refuse "/no/such/folder"
+	sed -i 's|/no/such/folder, type: Directory|/dev/null|' p.yaml
+	refuse "device"
+}
+
+@test "no guest image, no QEMU" {
+	pod p Never "{name: a, image: $IMAGE}"
+	mkdir -p state && cp -a "$PODVM_STATE/images" state/
+	PODVM_STATE=$PWD/state refuse "podvm image build"
+	PATH=/nonexistent PODVM_QEMU=/nonexistent/qemu refuse "qemu"
+}
+
+@test "not root" {
+	cp "$PODVM" ./podvm && chmod 755 podvm . && pod p Never "{name: a, image: $IMAGE}"
+	run --separate-stderr setpriv --reuid 65534 --regid 65534 --clear-groups ./podvm run p.yaml
+	[ "$status" -eq 1 ]
+	[ "$(wc -l <<<"$stderr")" -eq 1 ]
+	[[ "$stderr" == *root* ]]
+}
+
+@test "wrong usage is exit 2" {
+	for args in "run" "run a b" "run --no-such-option x" "no-such-command" "logs" "exec" "stop" "run --driver other x"; do
+		# shellcheck disable=SC2086 # words on purpose
+		run --separate-stderr "$PODVM" $args
+		echo "podvm $args: $status $stderr"
+		[ "$status" -eq 2 ]
+		[[ "$stderr" == *podvm* ]]
+	done
+}
+
+@test "a full disk stops the writer in the guest, not the pod's host side" {
+	mkdir small && mount -t tmpfs -o size=6m t small
+	cat >p.yaml <<-Y
+		apiVersion: v1
+		kind: Pod
+		metadata: {name: full}
+		spec:
+		  restartPolicy: Never
+		  volumes: [{name: h, hostPath: {path: $PWD/small}}]
+		  containers:
+		  - name: main
+		    image: $IMAGE
+		    command: [sh, -c, "head -c 20000000 /dev/zero >/h/big; echo status \$?; df /h | tail -n 1 | wc -l"]
+		    volumeMounts: [{name: h, mountPath: /h}]
+	Y
+	run "$PODVM" run -q p.yaml
+	umount small
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[[ "$output" == *"No space left on device"* ]]
+	[[ "$output" == *"status 1"* ]]
+}

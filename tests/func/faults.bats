@@ -1,0 +1,134 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# kill -9 of every host process in every phase of a pod: the pod's end is reported, and the next command leaves nothing behind.
+
+load ../lib/common.bash
+
+setup() { podvm_setup; }
+
+phase() { jq -r .phase "$PODVM_RUN"/pods/*/state.json 2>/dev/null; }
+process() { jq -r ".vm.processes[] | select(.name == \"$1\") | .pid" "$PODVM_RUN"/pods/*/state.json 2>/dev/null; }
+supervisor() { jq -r '.pid // empty' "$PODVM_RUN"/pods/*/state.json 2>/dev/null; }
+has_timing() { jq -e ".timings[]? | select(.phase == \"$1\")" "$PODVM_RUN"/pods/*/state.json >/dev/null 2>&1; }
+
+# The phases at which a kill is tried: a name and how to know that it is reached.
+reached() {
+	case $1 in
+	folders) [[ -n $(ls "$PODVM_RUN/pods" 2>/dev/null) ]] ;;
+	boot) has_timing boot && [[ -n $(process qemu) ]] ;;
+	init) [[ $(phase) == Initializing ]] ;;
+	running) [[ $(phase) == Running ]] && grep -q "main up" out ;;
+	stopping) [[ $(phase) == Stopping ]] ;;
+	esac
+}
+
+start_pod() {
+	cat >p.yaml <<-Y
+		apiVersion: v1
+		kind: Pod
+		metadata: {name: victim}
+		spec:
+		  restartPolicy: Never
+		  terminationGracePeriodSeconds: 20
+		  volumes: [{name: d, emptyDir: {}}, {name: h, hostPath: {path: $BATS_TEST_TMPDIR}}]
+		  initContainers: [{name: first, image: $IMAGE, command: [sleep, "0.3"]}]
+		  containers:
+		  - name: main
+		    image: $IMAGE
+		    command: [sh, -c, "trap '' TERM; echo main up; while :; do sleep 0.2; done"]
+		    ports: [{containerPort: 80, hostPort: 18081}]
+		    volumeMounts: [{name: d, mountPath: /d}, {name: h, mountPath: /h}]
+	Y
+	"$PODVM" run -q p.yaml >out 2>err &
+	RUN_PID=$!
+}
+
+kill_at() { # PHASE PROCESS
+	local pid
+	start_pod
+	if [[ $1 == stopping ]]; then
+		wait_for 60 reached running
+		kill -TERM $RUN_PID
+	fi
+	wait_for 60 reached "$1"
+	if [[ $2 == supervisor ]]; then pid=$RUN_PID; else
+		wait_for 10 process "$2"
+		pid=$(process "$2")
+	fi
+	kill -9 "$pid"
+	local status=0
+	wait $RUN_PID || status=$?
+	[[ $status -ne 0 ]] || { echo "exit status 0 after a kill of $2 at $1" && return 1; }
+	if [[ $2 != supervisor ]]; then
+		grep -q "VM ended" err || { echo "no reason given:" && cat err && return 1; }
+	fi
+	"$PODVM" ps -a >ps.out
+	[[ $(wc -l <ps.out) -le 1 ]] || { cat ps.out && return 1; }
+	wait_for 5 assert_clean
+}
+
+@test "kill -9 of podvm at folders, boot, init, running, stopping" {
+	for phase in folders boot init running stopping; do
+		echo "phase $phase"
+		kill_at $phase supervisor
+	done
+}
+
+@test "kill -9 of QEMU at boot, init, running, stopping" {
+	for phase in boot init running stopping; do
+		echo "phase $phase"
+		kill_at $phase qemu
+	done
+}
+
+@test "kill -9 of the device process at boot, init, running, stopping" {
+	for phase in boot init running stopping; do
+		echo "phase $phase"
+		kill_at $phase vmm
+	done
+}
+
+@test "kill -9 of a detached pod's supervisor" {
+	pod bg Always "$(sh_container main 'sleep 1000')"
+	"$PODVM" run -d -q bg.yaml
+	kill -9 "$(supervisor)"
+	run "$PODVM" logs bg
+	[ "$status" -eq 1 ]
+	wait_for 5 assert_clean
+}
+
+@test "a guest kernel panic is reported with the console's last lines" {
+	cat >p.yaml <<-Y
+		apiVersion: v1
+		kind: Pod
+		metadata: {name: panic}
+		spec:
+		  restartPolicy: Never
+		  containers:
+		  - name: main
+		    image: $IMAGE
+		    securityContext: {privileged: true}
+		    command: [sh, -c, "mount -t proc p /mnt; echo c >/mnt/sysrq-trigger || echo c >/proc/sysrq-trigger; sleep 20"]
+	Y
+	run "$PODVM" run -q p.yaml
+	echo "$output"
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"VM ended"* ]]
+	[[ "$output" == *"sysrq"* || "$output" == *"anic"* ]]
+	assert_clean
+}
+
+@test "three pods at once do not disturb each other" {
+	for i in 1 2 3; do
+		pod "many$i" Never "$(sh_container main "echo pod $i; exit $i")"
+		"$PODVM" run -q "many$i.yaml" >"out$i" &
+		pids[i]=$!
+	done
+	for i in 1 2 3; do
+		local status=0
+		wait "${pids[$i]}" || status=$?
+		[ "$status" -eq "$i" ]
+		[ "$(cat "out$i")" = "[main] pod $i" ]
+	done
+	assert_clean
+}
