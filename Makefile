@@ -2,7 +2,7 @@
 # The menu: `make help`. The build itself is meson and ninja, in b/.
 .DEFAULT_GOAL := build
 SHELL := /bin/bash
-CC_ENV = $(if $(CLANG),CC=clang,)
+PREFIX ?= /usr/local
 SUITE ?= unit
 T ?= 60
 
@@ -12,16 +12,14 @@ help: ## this list
 deps: ## install the Debian packages that building, testing and running need (root)
 	@tools/deps
 
-b/dev/build.ninja: | deps
-	@$(CC_ENV) meson setup b/dev >b/setup.log 2>&1 || { cat b/setup.log; exit 1; }
-
-build: deps ## build everything into b/dev
+build: deps ## build everything; the programs go to b/root/bin
 	@mkdir -p b
-	@test -f b/dev/build.ninja || $(MAKE) -s b/dev/build.ninja
+	@test -f b/dev/build.ninja || meson setup b/dev --prefix '$(CURDIR)/b/root' >b/setup.log 2>&1 || { cat b/setup.log; exit 1; }
 	@ninja -C b/dev
+	@meson install -C b/dev --quiet --no-rebuild
 
 image: build ## build the guest image (kernel and initramfs) from Debian packages
-	@b/dev/src/cli/podvm image build
+	@b/root/bin/podvm image build
 
 demo: ## set up, build, and run a Pod in its own micro-VM
 	@tools/demo
@@ -55,8 +53,11 @@ fmt: ## reformat with clang-format
 test: ## everything: tidy, both compilers, unit, sanitizers, fuzz replay, functional
 	@tools/test-all
 
-install: build ## install into the prefix (DESTDIR is honoured)
-	@meson install -C b/dev
+install: deps ## build for release and install below PREFIX=/usr/local (DESTDIR is honoured)
+	@mkdir -p b
+	@meson setup b/release --reconfigure --prefix '$(PREFIX)' --buildtype release --strip >b/setup.log 2>&1 || \
+		meson setup b/release --prefix '$(PREFIX)' --buildtype release --strip >b/setup.log 2>&1 || { cat b/setup.log; exit 1; }
+	@ninja -C b/release && meson install -C b/release --quiet
 
 clean: ## remove b/
 	@rm -rf b

@@ -2,9 +2,7 @@
 # Shared by the functional tests: where the programs are, a run folder of this test's own, and the proof that nothing is left.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-BUILD=${PODVM_BUILD:-$ROOT/b/dev}
-PODVM=$BUILD/src/cli/podvm
-export PODVM_LIBEXEC=${PODVM_LIBEXEC:-$BUILD/src/cli:$BUILD/src/vmm:$BUILD/src/agent:$ROOT/guest}
+PODVM=${PODVM:-$ROOT/b/root/bin/podvm}
 export PODVM_STATE=${PODVM_STATE:-/var/lib/podvm}
 IMAGE=localhost/podvm-demo:latest
 
