@@ -15,8 +15,9 @@
 struct vsock;
 
 struct vsock_options {
-	uint64_t cid;	/* of the guest, > 2 */
-	int listen_fd;	/* consumed; -1: no host-initiated connections */
+	uint64_t cid;	   /* of the guest, > 2 */
+	int listen_fd;	   /* consumed; -1: no host-initiated connections */
+	unsigned hello_ms; /* how long a client may take for its CONNECT line; 0: 5000 */
 	/*
 	 * The guest dials host port `port`; answer, at once or later, with vsock_dialed(vs, token, ...). NULL: every dial is reset.
 	 */
@@ -32,3 +33,9 @@ struct virtio_dev *vsock_dev(struct vsock *vs);
 
 /* Answers a dial: `fd` (consumed) is a connected stream socket, or -1 to refuse. An old token is ignored. */
 void vsock_dialed(struct vsock *vs, uint64_t token, int fd);
+
+/*
+ * The guest goes on in another place (a clone, a restored template): every connection is dropped without a word, the guest is
+ * told by a TRANSPORT_RESET event (virtio 1.2 §5.10.6.7) as soon as its driver gives a buffer for it, and reads the new CID.
+ */
+void vsock_transport_reset(struct vsock *vs, uint64_t cid);

@@ -1,0 +1,590 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The vsock device: three queues, and packets between them and the connections.
+ *
+ * tx queue (guest to host). A kick has up to TX_BATCH chains handled: payload goes from guest memory straight into the host
+ * socket (vsock_host_send); what the socket does not take is copied, within the credit we gave. Chains are given back at once,
+ * with one interrupt for the batch, so that no connection can block another.
+ *
+ * rx queue (host to guest). Connections that have something for the guest stand in a run queue and are served in turn, one
+ * packet that is due or up to RX_READ bytes of payload each, read from the host socket straight into guest memory, several
+ * chains with one system call. When the guest gives no buffer, everything stays where it is (payload in the host sockets, not
+ * watched any more) until its next kick; nothing is polled.
+ *
+ * Refused: a packet of another CID's is not looked at; one that is malformed, of an unknown type or operation, beyond its
+ * credit or against the state of its connection gets RST, once; RST is never answered. Refusals that belong to no
+ * connection wait in a table of VSOCK_ORPHANS_MAX, without duplicates, and are dropped beyond that. A chain that
+ * cannot hold a packet header is a broken driver: -EPROTO.
+ */
+#include "virtio/vsock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/sockios.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include "base/bytes.h"
+#include "virtio/vsock_int.h"
+
+enum { RXQ, TXQ, EVENTQ, N_QUEUES };
+
+#define F_STREAM (UINT64_C(1) << 0) /* virtio 1.2 §5.10.3; SEQPACKET (bit 1) is not offered */
+#define EVENT_TRANSPORT_RESET 0
+#define EVENT_LEN 4
+
+#define TX_BATCH 128		 /* chains per turn */
+#define RX_BATCH (1024u * 1024u) /* bytes of payload per turn */
+#define RX_READ (64u * 1024u)	 /* bytes of payload per connection in a row */
+#define RX_CHAINS 16		 /* filled with one system call */
+#define RX_CHAIN_IOV 4		 /* buffers of a chain that is filled together with others */
+#define RX_IOV 64
+#define DIAL_NS (10 * NS_PER_S)
+#define HELLO_MS 5000
+
+static struct vsock *from_dev(struct virtio_dev *dev)
+{
+	return container_of(dev, struct vsock, dev);
+}
+
+/* ---- to the guest ---- */
+
+/* A chain of the rx queue that waits for its packet. */
+struct rx_slot {
+	uint16_t head;
+	unsigned n;
+	uint32_t room; /* for payload */
+	const struct iovec *iov;
+	struct iovec own[RX_CHAIN_IOV];
+};
+
+static int put_packet(struct vsock *vs, const struct rx_slot *slot, const struct vsock_hdr *h)
+{
+	uint8_t bytes[VSOCK_HDR_LEN];
+
+	vsock_hdr_encode(bytes, h);
+	(void)iov_write(slot->iov, slot->n, 0, bytes, sizeof(bytes));
+	return queue_push(&vs->dev.queues[RXQ], slot->head, VSOCK_HDR_LEN + h->len);
+}
+
+/* 1: a chain, whose buffers stay in vs->chain until the next. 0: none there. -EPROTO. */
+static int get_slot(struct vsock *vs, struct rx_slot *ret)
+{
+	struct chain *chain = &vs->chain;
+	int r = queue_pop(&vs->dev.queues[RXQ], chain);
+
+	if (r <= 0)
+		return r;
+	if (chain->in_len < VSOCK_HDR_LEN)
+		return -EPROTO;
+	ret->head = chain->head;
+	ret->n = chain->n_in;
+	ret->iov = chain_in(chain);
+	ret->room = (uint32_t)MIN_OF(chain->in_len - VSOCK_HDR_LEN, RX_READ);
+	return 1;
+}
+
+/*
+ * Up to RX_CHAINS chains with room for `want` bytes together. A chain of many buffers comes alone, the others have theirs
+ * copied. Returns how many, or -EPROTO.
+ */
+static int get_slots(struct vsock *vs, struct rx_slot slots[RX_CHAINS], uint32_t want)
+{
+	int n = 0;
+
+	while (want && n < RX_CHAINS) {
+		struct rx_slot *slot = &slots[n];
+		int r = get_slot(vs, slot);
+
+		if (r < 0)
+			return r;
+		if (r == 0)
+			break;
+		if (slot->n > RX_CHAIN_IOV) {
+			if (n == 0)
+				return 1;
+			queue_unpop(&vs->dev.queues[RXQ], slot->head);
+			break;
+		}
+		memcpy(slot->own, slot->iov, slot->n * sizeof(slot->iov[0]));
+		slot->iov = slot->own;
+		want -= MIN_OF(want, slot->room);
+		n++;
+	}
+	return n;
+}
+
+/* Reads from the host socket into the slots, at most `want` bytes. -ENOBUFS: they have room for headers only. */
+static ssize_t read_into(struct vsock_conn *c, const struct rx_slot *slots, int n_slots, uint32_t want)
+{
+	struct iovec iov[RX_IOV];
+	struct msghdr msg = {.msg_iov = iov};
+	ssize_t got;
+
+	for (int i = 0; i < n_slots && want; i++) {
+		uint32_t n = MIN_OF(want, slots[i].room);
+
+		msg.msg_iovlen += iov_slice(
+			iov + msg.msg_iovlen, RX_IOV - msg.msg_iovlen, slots[i].iov, slots[i].n, VSOCK_HDR_LEN, n);
+		want -= n;
+	}
+	if (!msg.msg_iovlen)
+		return -ENOBUFS;
+	do {
+		got = recvmsg(c->fd, &msg, MSG_DONTWAIT);
+	} while (got < 0 && errno == EINTR);
+	return got < 0 ? -errno : got;
+}
+
+/* Gives every slot back: with a part of the `len` bytes that were read, with a packet that is due, or with a filler. */
+static int put_slots(struct vsock *vs, struct vsock_conn *c, const struct rx_slot *slots, int n_slots, uint32_t len)
+{
+	for (int i = 0; i < n_slots; i++) {
+		uint32_t n = MIN_OF(len, slots[i].room);
+		struct vsock_hdr h;
+		int r;
+
+		if (n)
+			vsock_conn_data_hdr(c, vs->opts.cid, n, &h);
+		else if (!vsock_conn_next(c, vs->opts.cid, &h))
+			vsock_conn_filler_hdr(c, vs->opts.cid, &h);
+		len -= n;
+		r = put_packet(vs, &slots[i], &h);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* The host socket's bytes, or its end, to the guest. The bytes moved (0: no buffer), or -EPROTO. */
+static int serve_data(struct vsock *vs, struct vsock_conn *c)
+{
+	struct rx_slot slots[RX_CHAINS];
+	uint32_t want = MIN_OF(vsock_conn_credit(c), RX_READ);
+	int there = 0, n, r;
+	ssize_t got;
+
+	/* Knowing how much there is, no more chains are taken than will be filled: only one could be put back. */
+	if (ioctl(c->fd, SIOCINQ, &there) < 0 || there <= 0)
+		there = 1;
+	if ((uint32_t)there < want)
+		want = (uint32_t)there;
+	n = get_slots(vs, slots, want);
+	if (n <= 0)
+		return n;
+	got = read_into(c, slots, n, want);
+	if (got == -EAGAIN || got == -EWOULDBLOCK) {
+		c->readable = false;
+		if (n == 1) {
+			queue_unpop(&vs->dev.queues[RXQ], slots[0].head);
+			return 1;
+		}
+	} else if (got == 0) {
+		c->readable = false;
+		vsock_conn_shut(c, c->hung_up ? VSOCK_NO_BOTH : VSOCK_NO_SEND);
+	} else if (got < 0 && got != -ENOBUFS) {
+		vsock_kill(vs, c);
+	} else if (got == there && !c->hung_up) {
+		c->readable = false; /* if more came meanwhile, epoll tells */
+	}
+	r = put_slots(vs, c, slots, n, got > 0 ? (uint32_t)got : 0);
+	return r < 0 ? r : MAX_OF((int)got, 1);
+}
+
+static int serve_due(struct vsock *vs, struct vsock_conn *c)
+{
+	struct rx_slot slot;
+	struct vsock_hdr h;
+	int r = get_slot(vs, &slot);
+
+	if (r <= 0)
+		return r;
+	if (!vsock_conn_next(c, vs->opts.cid, &h))
+		vsock_conn_filler_hdr(c, vs->opts.cid, &h);
+	r = put_packet(vs, &slot, &h);
+	return r < 0 ? r : 1;
+}
+
+static int serve_orphan(struct vsock *vs)
+{
+	const struct vsock_orphan *o = &vs->orphans[vs->n_orphans - 1];
+	struct vsock_hdr h = {
+		.src_cid = o->cid,
+		.dst_cid = vs->opts.cid,
+		.src_port = o->host_port,
+		.dst_port = o->guest_port,
+		.type = o->type,
+		.op = VSOCK_OP_RST,
+	};
+	struct rx_slot slot;
+	int r = get_slot(vs, &slot);
+
+	if (r <= 0)
+		return r;
+	vs->n_orphans--;
+	r = put_packet(vs, &slot, &h);
+	return r < 0 ? r : 1;
+}
+
+/* Serves the first of the run queue. The bytes moved, at least 1; 0: the guest gives no buffer; -EPROTO. */
+static int serve_next(struct vsock *vs)
+{
+	struct vsock_conn *c;
+	int r;
+
+	if (vs->n_orphans)
+		return serve_orphan(vs);
+	c = vsock_run_pop(&vs->table);
+	if (c->due)
+		r = serve_due(vs, c);
+	else if (c->readable && vsock_conn_h2g(c) && vsock_conn_credit(c))
+		r = serve_data(vs, c);
+	else
+		r = 1; /* what it waited for has gone */
+	if (r == 0)
+		vsock_run_unpop(&vs->table, c);
+	else if (r > 0 && c->state == VSOCK_DEAD && !c->due)
+		vsock_forget(vs, c);
+	else if (r > 0)
+		vsock_settle(vs, c);
+	return r;
+}
+
+static int rx_run(struct vsock *vs)
+{
+	uint32_t moved = 0;
+	int r = 1;
+
+	while (r > 0 && moved < RX_BATCH && (vs->n_orphans || vs->table.run_first)) {
+		r = serve_next(vs);
+		/* A packet costs the guest and us about as much as some bytes of payload do. */
+		moved += r > 0 ? MAX_OF((uint32_t)r, 1024) : 0;
+	}
+	if (r > 0 && (vs->n_orphans || vs->table.run_first))
+		vsock_work(vs);
+	for (struct vsock_conn *c = vs->table.run_first; c; c = c->run_next)
+		vsock_watch(c);
+	virtio_signal(&vs->dev, RXQ);
+	return r < 0 ? r : 0;
+}
+
+/* ---- from the guest ---- */
+
+static void refuse(struct vsock *vs, const struct vsock_hdr *h)
+{
+	struct vsock_orphan o = {
+		.cid = h->dst_cid, .host_port = h->dst_port, .guest_port = h->src_port, .type = h->type};
+
+	if (h->op == VSOCK_OP_RST || vs->n_orphans == VSOCK_ORPHANS_MAX)
+		return;
+	for (unsigned i = 0; i < vs->n_orphans; i++) {
+		const struct vsock_orphan *p = &vs->orphans[i];
+
+		if (p->cid == o.cid && p->host_port == o.host_port && p->guest_port == o.guest_port &&
+			p->type == o.type)
+			return;
+	}
+	vs->orphans[vs->n_orphans++] = o;
+	vsock_work(vs);
+}
+
+static void on_request(struct vsock *vs, const struct vsock_hdr *h)
+{
+	struct vsock_conn *c = vs->opts.dial ? vsock_table_add(&vs->table, vs, VSOCK_DIALING) : NULL;
+
+	if (!c) {
+		refuse(vs, h);
+		return;
+	}
+	vsock_table_hash(&vs->table, c, h->dst_port, h->src_port);
+	vsock_conn_hear(c, h);
+	c->token = vs->table.next_token++;
+	vsock_deadline(vs, c, DIAL_NS);
+	vs->opts.dial(vs->opts.ctx, h->dst_port, c->token);
+}
+
+static void on_rw(struct vsock *vs, struct vsock_conn *c, const struct vsock_hdr *h)
+{
+	const struct chain *chain = &vs->chain;
+
+	if (c->state == VSOCK_CLOSING)
+		return; /* sent before it heard of our SHUTDOWN */
+	if (c->state != VSOCK_OPEN || c->peers & VSOCK_NO_SEND || !vsock_conn_take(c, h->len)) {
+		vsock_kill(vs, c);
+		return;
+	}
+	if (c->mine & VSOCK_NO_RCV)
+		vsock_conn_forward(c, h->len);
+	else if (h->len && vsock_host_send(c, chain_out(chain), chain->n_out, h->len) < 0)
+		vsock_kill(vs, c);
+	else
+		vsock_settle(vs, c);
+}
+
+/* A packet of a connection that we know, not RST. */
+static void on_conn_packet(struct vsock *vs, struct vsock_conn *c, const struct vsock_hdr *h)
+{
+	if (c->state == VSOCK_DEAD)
+		return; /* RST is on its way */
+	vsock_conn_hear(c, h);
+	switch (h->op) {
+	case VSOCK_OP_RW:
+		on_rw(vs, c, h);
+		return;
+	case VSOCK_OP_RESPONSE:
+		if (c->state == VSOCK_CONNECTING && !(c->due & VSOCK_DUE_REQUEST)) {
+			vsock_host_opened(vs, c);
+			return;
+		}
+		break;
+	case VSOCK_OP_SHUTDOWN:
+		c->peers |= h->flags & VSOCK_NO_BOTH;
+		if (c->state == VSOCK_OPEN) {
+			vsock_settle(vs, c);
+			return;
+		}
+		if (c->state == VSOCK_CLOSING && c->peers != VSOCK_NO_BOTH)
+			return;
+		break;
+	case VSOCK_OP_CREDIT_REQUEST:
+		c->due |= c->state == VSOCK_OPEN ? VSOCK_DUE_CREDIT : 0;
+		vsock_settle(vs, c);
+		return;
+	case VSOCK_OP_CREDIT_UPDATE:
+		vsock_settle(vs, c);
+		return;
+	}
+	/* Against the state of the connection, or the end that a CLOSING one waits for: RST is right for both. */
+	vsock_kill(vs, c);
+}
+
+static void on_packet(struct vsock *vs)
+{
+	const struct chain *chain = &vs->chain;
+	uint8_t bytes[VSOCK_HDR_LEN];
+	struct vsock_conn *c = NULL;
+	enum vsock_verdict verdict;
+	struct vsock_hdr h;
+
+	/* One copy: the guest may rewrite its memory while we look. */
+	if (iov_read(chain_out(chain), chain->n_out, 0, bytes, sizeof(bytes)) < sizeof(bytes))
+		return;
+	vsock_hdr_decode(&h, bytes);
+	verdict = vsock_hdr_check(&h, vs->opts.cid, chain->out_len);
+	if (verdict == VSOCK_IGNORE)
+		return;
+	if (h.dst_cid == VSOCK_HOST_CID && h.type == VSOCK_TYPE_STREAM)
+		c = vsock_table_find(&vs->table, h.dst_port, h.src_port);
+	if (c && h.op == VSOCK_OP_RST)
+		vsock_forget(vs, c);
+	else if (c && (verdict == VSOCK_REFUSE || h.op == VSOCK_OP_REQUEST))
+		vsock_kill(vs, c);
+	else if (c)
+		on_conn_packet(vs, c, &h);
+	else if (verdict == VSOCK_PASS && h.op == VSOCK_OP_REQUEST)
+		on_request(vs, &h);
+	else
+		refuse(vs, &h);
+}
+
+static int tx_run(struct vsock *vs)
+{
+	struct queue *q = &vs->dev.queues[TXQ];
+	int r = 1;
+
+	vs->tx_more = false;
+	for (int i = 0; i < TX_BATCH; i++) {
+		r = queue_pop(q, &vs->chain);
+		if (r <= 0)
+			break;
+		on_packet(vs);
+		/* The chain's memory is not looked at any more. A push can only fail if on_packet stopped the queue. */
+		r = queue_push(q, vs->chain.head, 0);
+		if (r < 0)
+			break;
+	}
+	if (r > 0) {
+		vs->tx_more = true;
+		vsock_work(vs);
+	}
+	virtio_signal(&vs->dev, TXQ);
+	return r < 0 ? r : 0;
+}
+
+/* ---- events ---- */
+
+static int event_run(struct vsock *vs)
+{
+	struct queue *q = &vs->dev.queues[EVENTQ];
+	uint8_t bytes[EVENT_LEN];
+	int r;
+
+	if (!vs->event_due)
+		return 0;
+	r = queue_pop(q, &vs->chain);
+	if (r <= 0)
+		return r;
+	if (vs->chain.in_len < EVENT_LEN)
+		return -EPROTO;
+	put_le32(bytes, EVENT_TRANSPORT_RESET);
+	(void)iov_write(chain_in(&vs->chain), vs->chain.n_in, 0, bytes, sizeof(bytes));
+	r = queue_push(q, vs->chain.head, EVENT_LEN);
+	vs->event_due = false;
+	virtio_signal(&vs->dev, EVENTQ);
+	return r;
+}
+
+/* ---- the device ---- */
+
+static void on_work(struct loop_timer *t)
+{
+	struct vsock *vs = container_of(t, struct vsock, work);
+	int r = 0;
+
+	if (!vs->dev.active || vs->broken)
+		return;
+	if (vs->tx_more)
+		r = tx_run(vs);
+	if (r == 0)
+		r = rx_run(vs);
+	if (r == 0)
+		return;
+	vs->broken = true;
+	virtio_broken(&vs->dev);
+}
+
+void vsock_work(struct vsock *vs)
+{
+	if (vs->dev.active && !vs->work.loop)
+		loop_timer_set(vs->dev.loop, &vs->work, 0, on_work);
+}
+
+static void config_read(struct virtio_dev *dev, uint32_t off, void *dst, uint32_t len)
+{
+	uint8_t cid[8];
+
+	put_le64(cid, from_dev(dev)->opts.cid);
+	memcpy(dst, cid + off, len);
+}
+
+static int activate(struct virtio_dev *dev, struct err *err unused_arg)
+{
+	struct vsock *vs = from_dev(dev);
+
+	dev->active = true;
+	vsock_host_release(vs);
+	vsock_work(vs);
+	return 0;
+}
+
+static int notify(struct virtio_dev *dev, unsigned index)
+{
+	struct vsock *vs = from_dev(dev);
+	int r = 0;
+
+	if (vs->broken)
+		return 0;
+	if (index == RXQ && (vs->n_orphans || vs->table.run_first))
+		r = rx_run(vs);
+	else if (index == TXQ)
+		r = tx_run(vs);
+	else if (index == EVENTQ)
+		r = event_run(vs);
+	vs->broken = r < 0;
+	return r;
+}
+
+/* The guest has forgotten every connection, so each ends as after a RST; clients that it never heard of are held again. */
+static void reset(struct virtio_dev *dev)
+{
+	struct vsock *vs = from_dev(dev);
+	struct vsock_conn *next;
+
+	dev->active = false;
+	vs->tx_more = vs->event_due = vs->broken = false;
+	vs->n_orphans = 0;
+	loop_timer_cancel(&vs->work);
+	for (struct vsock_conn *c = vs->table.all; c; c = next) {
+		next = c->all_next;
+		if (c->hashed)
+			vsock_forget(vs, c);
+	}
+}
+
+void vsock_transport_reset(struct vsock *vs, uint64_t cid)
+{
+	struct vsock_conn *next;
+
+	for (struct vsock_conn *c = vs->table.all; c; c = next) {
+		next = c->all_next;
+		if (c->hashed)
+			vsock_forget(vs, c);
+	}
+	vs->n_orphans = 0;
+	vs->opts.cid = cid;
+	vs->event_due = true;
+	if (vs->dev.active && !vs->broken && event_run(vs) < 0) {
+		vs->broken = true;
+		virtio_broken(&vs->dev);
+	}
+}
+
+static const struct virtio_ops ops = {
+	.device_id = 19,
+	.name = "vsock",
+	.features = F_STREAM,
+	.n_queues = N_QUEUES,
+	.config_len = 8,
+	.config_read = config_read,
+	.activate = activate,
+	.notify = notify,
+	.reset = reset,
+};
+
+int vsock_new(struct vsock **ret, struct loop *loop, const struct vsock_options *opts, struct err *err)
+{
+	struct vsock *vs = calloc(1, sizeof(*vs));
+	int listen_fd = opts->listen_fd, r = 0;
+	uint64_t seed;
+
+	if (!vs) {
+		close_fd(&listen_fd);
+		return err_set(err, ENOMEM, "vsock: out of memory");
+	}
+	vs->dev.ops = &ops;
+	vs->dev.loop = loop;
+	vs->opts = *opts;
+	if (!vs->opts.hello_ms)
+		vs->opts.hello_ms = HELLO_MS;
+	vs->listen_fd = listen_fd;
+	if (opts->cid <= VSOCK_HOST_CID || opts->cid >= UINT32_MAX)
+		r = err_set(err, EINVAL, "vsock: CID %llu: not in 3..2^32-2", (unsigned long long)opts->cid);
+	else if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		r = err_errno(err, "vsock: getrandom");
+	else
+		vsock_table_init(&vs->table, seed);
+	if (r == 0 && vs->listen_fd >= 0)
+		r = vsock_host_listen(vs, err);
+	if (r < 0) {
+		vsock_free(vs);
+		return r;
+	}
+	*ret = vs;
+	return 0;
+}
+
+void vsock_free(struct vsock *vs)
+{
+	if (!vs)
+		return;
+	loop_timer_cancel(&vs->work);
+	vsock_host_stop(vs);
+	free(vs);
+}
+
+struct virtio_dev *vsock_dev(struct vsock *vs)
+{
+	return &vs->dev;
+}
