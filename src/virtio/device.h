@@ -12,12 +12,12 @@
  *
  * A device runs on one loop in one thread; ops are called there only.
  *
- * Which queues run: activate finds those started that the driver had ready by then; another may start later (notify tells),
- * or never (QEMU keeps the event queue of virtio-vsock for itself), and any may be stopped or held for a while when the VM is
- * paused. On a queue that does not run, queue_pop finds nothing and nothing need be done about it; notify is called for
- * each queue that starts or goes on. While chains are in flight a queue is not stopped before reset has returned.
- * Buffers of a popped chain stay mapped until it is pushed or reset has returned; *mem itself changes with the memory map,
- * so other threads keep to the buffers of their chains.
+ * Which queues run: activate finds those started that the driver had ready by then; another may start later (notify
+ * tells), or never (QEMU keeps the event queue of virtio-vsock for itself), and any may be stopped or held for a
+ * while when the VM is paused. On a queue that does not run, queue_pop finds nothing and nothing need be done about
+ * it; notify is called for each queue that starts or goes on. While chains are in flight a queue is not stopped
+ * before reset has returned. Buffers of a popped chain stay mapped until it is pushed or reset has returned; *mem
+ * itself changes with the memory map, so other threads keep to the buffers of their chains.
  */
 #include "base/loop.h"
 #include "virtio/queue.h"
@@ -32,11 +32,11 @@ struct virtio_ops {
 	uint64_t features;  /* device bits; the transport adds VERSION_1, EVENT_IDX, INDIRECT_DESC */
 	unsigned n_queues;  /* <= VIRTIO_QUEUES_MAX */
 	uint32_t config_len;
-	/* Copies [off, off+len) of config space; the caller has checked it against config_len. NULL when config_len is 0. */
+	/* Copies [off, off+len) of config space, checked against config_len by the caller. NULL when config_len is 0. */
 	void (*config_read)(struct virtio_dev *dev, uint32_t off, void *dst, uint32_t len);
 	/* dev->mem, dev->features and the started queues are valid from here to reset. */
 	int (*activate)(struct virtio_dev *dev, struct err *err);
-	/* The driver kicked queue `index`, or may have, or the queue just started. 0, or -EPROTO: the driver broke a rule. */
+	/* The driver kicked queue `index`, or may have, or it just started. 0, or -EPROTO: the driver broke a rule. */
 	int (*notify)(struct virtio_dev *dev, unsigned index);
 	/* Forget the session. When it returns no other thread touches guest memory on behalf of the device. */
 	void (*reset)(struct virtio_dev *dev);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of guest memory. It holds few regions (QEMU's machines have one to four), so a linear search is the fastest
- * one; a queue keeps the region that it hit last (guest_mem_at_hot) and rarely searches.
+ * The table of guest memory. It holds few regions (QEMU's machines have one to four), so a linear search is the
+ * fastest one; a queue keeps the region that it hit last (guest_mem_at_hot) and rarely searches.
  *
  * Every check is a subtraction from a bound that is known not to wrap: gpa + size of a region never passes 2^64 - 1,
  * because guest_mem_add refuses it, so no sum is formed from an address that the guest chose.

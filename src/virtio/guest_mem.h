@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * Guest memory and the only door to it. A guest address is a number (gpa_t) until guest_mem_at has checked it: nothing
- * else in the tree turns one into a pointer. What lies behind the pointer may change at any moment: copy once, then check.
+ * Guest memory and the only door to it. A guest address is a number (gpa_t) until guest_mem_at has checked it:
+ * nothing else in the tree turns one into a pointer. What lies behind the pointer may change at any moment: copy
+ * once, then check.
  */
 #include <stdint.h>
 

@@ -2,18 +2,19 @@
 /*
  * The device's side of a split virtqueue (virtio 1.2 §2.7).
  *
- * Three areas in guest memory: the descriptor table (16 bytes an entry: address, length, flags, next), the available ring
- * (flags, idx, heads, used_event) that the driver writes and the used ring (flags, idx, {head, length}, avail_event) that we
- * write. All indices run freely modulo 2^16. The areas are resolved and checked once, at queue_start or queue_remap.
+ * Three areas in guest memory: the descriptor table (16 bytes an entry: address, length, flags, next), the available
+ * ring (flags, idx, heads, used_event) that the driver writes and the used ring (flags, idx, {head, length},
+ * avail_event) that we write. All indices run freely modulo 2^16. The areas are resolved and checked once, at
+ * queue_start or queue_remap.
  *
  * Trust: the driver may write any of it at any moment, also while we look. So each field is loaded once into a local
  * (load16, load_desc) and judged there; our own state (next_avail, next_used, the in-flight bits) never comes from the
  * used ring after queue_start. Work per pop is bounded by CHAIN_IOV_MAX descriptors.
  *
- * Refused, with the queue broken for ever: an available index that runs ahead by more than the queue size, a head beyond
- * the table or still in flight, `next` beyond the table, loops, a readable buffer behind a writable one, an empty buffer, one
- * that is not wholly inside a region, more than 2^32 bytes, an indirect table that is empty, ragged, nested, not last in its
- * chain or not negotiated.
+ * Refused, with the queue broken for ever: an available index that runs ahead by more than the queue size, a head
+ * beyond the table or still in flight, `next` beyond the table, loops, a readable buffer behind a writable one, an
+ * empty buffer, one that is not wholly inside a region, more than 2^32 bytes, an indirect table that is empty,
+ * ragged, nested, not last in its chain or not negotiated.
  *
  * Notifications: with EVENT_IDX the driver kicks when its index passes avail_event, so that stays where it is while we
  * drain and is moved only when a pop finds nothing; then the index is read again, because the driver may have added a

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * The driver's side of virtio, for unit tests and fuzz targets only: guest memory with a bump allocator, split rings laid
- * out in it, chains (direct, indirect, or raw descriptors for hostile ones), the used ring, and a transport that counts.
+ * The driver's side of virtio, for unit tests and fuzz targets only: guest memory with a bump allocator, split rings
+ * laid out in it, chains (direct, indirect, or raw descriptors for hostile ones), the used ring, and a transport that
+ * counts.
  *
  *   drv_vm_init -> drv_queue_init ... -> drv_dev_start -> drv_add, drv_publish -> ops->notify -> drv_used
  *               -> drv_dev_reset -> drv_vm_fini
@@ -172,8 +173,8 @@ drv_fn void drv_offer(struct drv_queue *dq, uint16_t head)
 }
 
 /*
- * Adds a chain of `n` > 0 buffers, readable ones first; drv_publish shows it to the device. Returns its head, or -1 when
- * the queue has no free descriptors (an ordinary outcome).
+ * Adds a chain of `n` > 0 buffers, readable ones first; drv_publish shows it to the device. Returns its head, or -1
+ * when the queue has no free descriptors (an ordinary outcome).
  */
 drv_fn int drv_add(struct drv_queue *dq, const struct drv_buf *bufs, unsigned n)
 {
@@ -231,7 +232,10 @@ drv_fn bool drv_publish(struct drv_queue *dq)
 	return !(drv_used_flags(dq) & 1) && now != old;
 }
 
-/* 1: the device returned a chain (its descriptors are free again). 0: nothing. With EVENT_IDX asks for the next interrupt. */
+/*
+ * 1: the device returned a chain (its descriptors are free again). 0: nothing. With EVENT_IDX asks for the next
+ * interrupt.
+ */
 drv_fn int drv_used(struct drv_queue *dq, uint16_t *ret_head, uint32_t *ret_len)
 {
 	uint8_t *entry;
@@ -278,7 +282,7 @@ drv_fn void drv_on_broken(struct virtio_transport *t)
 	container_of(t, struct drv_transport, t)->broken++;
 }
 
-/* Makes all queues of `dev` with `size` entries, starts them and activates the device. dqs has room for dev->ops->n_queues. */
+/* Makes and starts all queues of `dev`, `size` entries each, and activates it. dqs has room for dev->ops->n_queues. */
 drv_fn int drv_dev_start(
 	struct virtio_dev *dev, struct drv_transport *t, struct drv_vm *vm, struct drv_queue *dqs, uint16_t size)
 {
