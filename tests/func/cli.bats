@@ -1,0 +1,143 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# The commands that look into running pods, on one detached pod.
+
+load ../lib/common.bash
+
+setup_file() {
+	load ../lib/common.bash
+	export BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR
+	podvm_setup
+	cat >web.yaml <<-Y
+		apiVersion: v1
+		kind: Pod
+		metadata: {name: web}
+		spec:
+		  terminationGracePeriodSeconds: 2
+		  containers:
+		  - {name: main, image: $IMAGE, workingDir: /tmp, env: [{name: COLOUR, value: red}], command: [sh, -c, "trap 'exit 0' TERM; echo out line; echo err line >&2; while :; do sleep 0.1; done"]}
+		  - {name: other, image: $IMAGE, command: [sh, -c, "trap 'exit 0' TERM; echo other line; while :; do sleep 0.1; done"]}
+	Y
+	"$PODVM" run -d -q web.yaml >id
+}
+
+teardown_file() {
+	load ../lib/common.bash
+	"$PODVM" rm -f web
+	cd / || return 1
+}
+
+setup() {
+	export PODVM_RUN=$BATS_FILE_TMPDIR/run
+	cd "$BATS_TEST_TMPDIR" || return 1
+	ID=$(cat "$BATS_FILE_TMPDIR/id")
+}
+
+@test "ps lists it, in a table, as ids, as JSON" {
+	run "$PODVM" ps
+	[ "$status" -eq 0 ]
+	[[ "${lines[1]}" == *web*"$ID"*Running* ]]
+	[ "$("$PODVM" ps -q)" = "$ID" ]
+	"$PODVM" ps --json | jq -e '.[0].name == "web"'
+}
+
+@test "logs: by container, all of one timeline, tail, follow" {
+	wait_for 20 eval '"$PODVM" logs web | grep -q "other line"'
+	[ "$("$PODVM" logs -c other web)" = "other line" ]
+	"$PODVM" logs web | grep -q "out line"
+	"$PODVM" logs --all web | grep -q "phase Running"
+	[ "$("$PODVM" logs -c main --tail 1 web | wc -l)" -eq 1 ]
+	timeout 5 "$PODVM" logs -f -c main web >followed &
+	"$PODVM" exec -c main web -- sh -c 'echo later >/proc/1/fd/1'
+	wait_for 5 grep -q later followed
+	kill %1 || true
+	run "$PODVM" logs -c nosuch web
+	[ "$status" -eq 1 ]
+	[[ "$output" == *nosuch* ]]
+}
+
+@test "exec: output, exit code, standard input, environment, user, folder" {
+	run --separate-stderr "$PODVM" exec web -- sh -c 'echo out; echo err >&2; exit 9'
+	[ "$status" -eq 9 ]
+	[ "$output" = out ]
+	[ "$stderr" = err ]
+	[ "$(printf 'one\ntwo\n' | "$PODVM" exec -i web -- wc -l)" -eq 2 ]
+	[ "$("$PODVM" exec web -- sh -c 'echo $COLOUR; pwd; id -u')" = $'red\n/tmp\n0' ]
+	[ "$("$PODVM" exec -e COLOUR=blue -w / -u 65534 web -- sh -c 'echo $COLOUR; pwd; id -u')" = $'blue\n/\n65534' ]
+	run "$PODVM" exec web -- /no/such/program
+	[ "$status" -eq 127 ] || [ "$status" -eq 1 ] || [ "$status" -eq 126 ]
+	[[ "$output" == *"/no/such/program"* ]]
+	run "$PODVM" exec web -- sh -c 'kill -9 $$'
+	[ "$status" -eq 137 ]
+}
+
+@test "exec with a terminal" {
+	run script -qec "stty rows 33 cols 77; '$PODVM' exec -it web -- sh -c 'tty; stty size; exit 5'" /dev/null
+	[ "$status" -eq 5 ]
+	[[ "$output" == *"/dev/pts/"* ]]
+	[[ "$output" == *"33 77"* ]]
+}
+
+@test "exec carries a lot in both directions" {
+	head -c 20000000 /dev/urandom >big
+	"$PODVM" exec -i web -- cat <big >back
+	cmp big back
+}
+
+@test "stats and inspect tell numbers and facts" {
+	"$PODVM" stats --no-stream --json web | jq -e '.. | objects | select(has("containers"))' >/dev/null
+	run "$PODVM" stats --no-stream web
+	[[ "$output" == *main* ]]
+	"$PODVM" inspect web | jq -e '.. | objects | select(.name? == "main" and .state? == "Running")' >/dev/null
+	"$PODVM" inspect web | jq -e '.. | .kernel? // empty' | grep -q '[0-9]'
+}
+
+@test "the host's processes of an idle pod, QEMU aside, are small" {
+	total=0
+	for pid in $(jq -r '.pid, (.vm.processes[] | select(.name != "qemu") | .pid)' "$PODVM_RUN/pods/$ID/state.json"); do
+		rss=$(awk '/^VmRSS:/{print $2}' "/proc/$pid/status")
+		echo "$(readlink "/proc/$pid/exe") $rss KiB"
+		total=$((total + rss))
+	done
+	echo "total $total KiB"
+	[ "$total" -le 4096 ]
+}
+
+@test "a pod is found by name, id and the beginning of its id; others are an error" {
+	for what in web "$ID" "${ID:0:6}"; do
+		"$PODVM" inspect "$what" >/dev/null
+	done
+	run "$PODVM" inspect nosuch
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"no pod 'nosuch'"* ]]
+}
+
+@test "a second pod of that name is refused; rm of a running one too" {
+	run "$PODVM" run -d -q "$BATS_FILE_TMPDIR/web.yaml"
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"already running"* ]]
+	run "$PODVM" rm web
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"running"* ]]
+}
+
+@test "stop is graceful; logs and inspect still work; rm removes it" {
+	"$PODVM" stop web
+	[ -z "$("$PODVM" ps -q)" ]
+	"$PODVM" ps -a | grep -q Succeeded
+	"$PODVM" logs -c main web | grep -q "out line"
+	"$PODVM" inspect web | jq -e '.phase == "Succeeded"'
+	"$PODVM" rm web
+	[ -z "$("$PODVM" ps -aq)" ]
+}
+
+@test "help everywhere, man pages, completion, version" {
+	"$PODVM" --help | grep -q run
+	for c in run ps logs exec stop rm stats inspect check version "image ls"; do
+		# shellcheck disable=SC2086 # "image ls" is two words
+		"$PODVM" $c --help | grep -qi example
+	done
+	"$PODVM" completion bash | bash -n
+	"$PODVM" man | head -n 5 | grep -q '^\.TH'
+	[[ "$("$PODVM" version)" == *podvm* ]]
+}
