@@ -13,6 +13,7 @@ struct fs;
 struct fs_options {
 	const char *tag;     /* at most 36 bytes */
 	int root_fd;	     /* O_PATH or folder descriptor of the shared folder; consumed */
+	int proc_fd;	     /* O_PATH of /proc/self/fd (a jail has no /proc); consumed. <= 0: fs opens it by its path */
 	unsigned n_request_queues; /* >= 1 */
 	unsigned fds_max;    /* descriptors that the guest may make us hold (inodes and handles together) */
 	bool writeback;	     /* off by default */
