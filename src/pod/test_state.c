@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pod/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "base/fd.h"
+
+static char dir[] = "/tmp/podvm-test-state.XXXXXX";
+
+static int setup(void **state)
+{
+	char path[PATH_LEN];
+
+	if (!mkdtemp(dir))
+		return -1;
+	(void)snprintf(path, sizeof(path), "%s/run", dir);
+	(void)setenv("PODVM_RUN", path, 1);
+	(void)snprintf(path, sizeof(path), "%s/state", dir);
+	(void)setenv("PODVM_STATE", path, 1);
+	return paths_check(NULL);
+}
+
+static int teardown(void **state)
+{
+	return dir_remove_all(AT_FDCWD, dir, NULL);
+}
+
+static size_t count(void)
+{
+	struct pod_entry *list = NULL;
+	size_t n = 0;
+
+	assert_int_equal(pod_list(&list, &n, NULL), 0);
+	pod_list_free(list, n);
+	return n;
+}
+
+static void a_pod_is_alive_while_its_home_is_held(void **state)
+{
+	auto_pod_entry struct pod_entry e = {0}, gone = {0};
+	struct pod_home home, second;
+	struct err err = {0};
+
+	assert_int_equal(pod_home_new(&home, "default", "web", &err), 0);
+	assert_int_equal(pod_find(&e, "web", &err), 0);
+	assert_true(e.alive);
+	assert_string_equal(e.id, home.id);
+	assert_string_equal(pod_state_text(&e, "phase"), "Starting");
+	assert_string_equal(pod_state_text(&e, "no.such.path"), "");
+	assert_int_equal(pod_state_number(&e, "name"), 0);
+	assert_int_equal(pod_home_new(&second, "default", "web", &err), -EEXIST);
+	assert_int_equal(pod_home_new(&second, "other", "web", &err), 0);
+	assert_int_equal(pod_find(&gone, "web", &err), -ENOTUNIQ);
+	pod_home_free(&second, false);
+	assert_int_equal(pod_remove(home.id, &err), -EBUSY);
+	assert_int_equal(pod_reap(NULL, &err), 0);
+	assert_int_equal(count(), 1);
+	pod_home_free(&home, false);
+	assert_int_equal(pod_find(&gone, "web", &err), -ENOENT);
+	assert_int_equal(count(), 0);
+}
+
+static void a_crashed_pod_is_reaped_with_its_processes(void **state)
+{
+	unsigned n = 0;
+	int pipefd[2], status;
+	pid_t supervisor, orphan = 0;
+	char path[PATH_LEN];
+
+	assert_int_equal(pipe(pipefd), 0);
+	supervisor = fork();
+	if (supervisor == 0) {
+		struct pod_home home;
+		json_t *s;
+		pid_t child;
+
+		if (pod_home_new(&home, "default", "crash", NULL) < 0)
+			_exit(1);
+		child = fork();
+		if (child == 0) {
+			/* Lets go of the lock as an exec'ed VM process does; lives on without its parent. */
+			(void)close(home.lock_fd);
+			for (;;)
+				(void)pause();
+		}
+		s = json_pack("{s:s s:s s:{s:[{s:s s:i}]}}", "phase", "Running", "name", "crash", "vm", "processes",
+			"name", "qemu", "pid", child);
+		if (pod_home_write(&home, s, NULL) < 0)
+			_exit(1);
+		(void)!write(pipefd[1], &child, sizeof(child));
+		for (;;)
+			(void)pause();
+	}
+	assert_int_equal(read(pipefd[0], &orphan, sizeof(orphan)), sizeof(orphan));
+	assert_int_equal(pod_reap(&n, NULL), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(kill(supervisor, SIGKILL), 0);
+	assert_int_equal(waitpid(supervisor, &status, 0), supervisor);
+	assert_int_equal(pod_reap(&n, NULL), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(count(), 0);
+	(void)snprintf(path, sizeof(path), "/proc/%d/cwd", orphan);
+	assert_int_equal(access(path, F_OK), -1); /* gone, or a zombie for init */
+	close(pipefd[0]);
+	close(pipefd[1]);
+}
+
+static void a_finished_pod_keeps_its_record_until_removed(void **state)
+{
+	struct pod_home home;
+	char path[PATH_LEN];
+	json_t *s;
+
+	assert_int_equal(pod_home_new(&home, "default", "done", NULL), 0);
+	assert_int_equal(pod_state_path(path, home.id, "volumes/d", NULL), 0);
+	assert_int_equal(dir_make_all(path, 0755, NULL), 0);
+	s = json_pack("{s:s s:s}", "phase", "Failed", "name", "done");
+	assert_int_equal(pod_home_write(&home, s, NULL), 0);
+	json_decref(s);
+	pod_home_free(&home, true);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(pod_reap(NULL, NULL), 0);
+	assert_int_equal(count(), 1);
+	assert_int_equal(pod_remove(home.id, NULL), 0);
+	assert_int_equal(count(), 0);
+	assert_int_equal(pod_remove("../../etc", NULL), -EINVAL);
+}
+
+static void broken_state_files_are_no_pods_of_interest(void **state)
+{
+	static const char *const texts[] = {"", "[]", "{", "null", "{\"phase\": 7, \"vm\": [1, 2]}", "\"Failed\""};
+	struct pod_home home;
+	char path[PATH_LEN];
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		auto_pod_entry struct pod_entry e = {0};
+
+		assert_int_equal(pod_home_new(&home, "default", "odd", NULL), 0);
+		assert_int_equal(pod_run_path(path, home.id, "state.json", NULL), 0);
+		assert_int_equal(file_write_atomic(AT_FDCWD, path, texts[i], strlen(texts[i]), 0600, NULL), 0);
+		assert_int_equal(pod_find(&e, home.id, NULL), 0);
+		assert_string_equal(pod_state_text(&e, "phase"), "");
+		assert_int_equal(pod_state_number(&e, "vm.processes"), 0);
+		close_fd(&home.lock_fd);
+		assert_int_equal(pod_reap(NULL, NULL), 0);
+		assert_int_equal(count(), 0);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_pod_is_alive_while_its_home_is_held),
+		cmocka_unit_test(a_crashed_pod_is_reaped_with_its_processes),
+		cmocka_unit_test(a_finished_pod_keeps_its_record_until_removed),
+		cmocka_unit_test(broken_state_files_are_no_pods_of_interest),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
