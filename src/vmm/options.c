@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmm/options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/fd.h"
+
+#define ID_MAX 128
+#define TAG_MAX 36 /* virtio 1.2 §5.11.4 */
+#define CID_MAX (UINT32_MAX - 1)
+
+enum {
+	ARG_PROBE = 0x100,
+	ARG_VHOST_USER,
+	ARG_ID,
+	ARG_LOG_LEVEL,
+	ARG_FS_SOCK,
+	ARG_FS_ROOT,
+	ARG_FS_TAG,
+	ARG_VSOCK_SOCK,
+	ARG_VSOCK_LISTEN,
+	ARG_CID,
+	ARG_BROKER,
+	ARG_NO_JAIL,
+	ARG_SECCOMP,
+	ARG_HELP,
+	ARG_VERSION,
+};
+
+static const struct option table[] = {
+	{"probe", no_argument, NULL, ARG_PROBE},
+	{"vhost-user", no_argument, NULL, ARG_VHOST_USER},
+	{"id", required_argument, NULL, ARG_ID},
+	{"log-level", required_argument, NULL, ARG_LOG_LEVEL},
+	{"fs-sock", required_argument, NULL, ARG_FS_SOCK},
+	{"fs-root", required_argument, NULL, ARG_FS_ROOT},
+	{"fs-tag", required_argument, NULL, ARG_FS_TAG},
+	{"vsock-sock", required_argument, NULL, ARG_VSOCK_SOCK},
+	{"vsock-listen", required_argument, NULL, ARG_VSOCK_LISTEN},
+	{"cid", required_argument, NULL, ARG_CID},
+	{"broker", required_argument, NULL, ARG_BROKER},
+	{"no-jail", no_argument, NULL, ARG_NO_JAIL},
+	{"seccomp", required_argument, NULL, ARG_SECCOMP},
+	{"help", no_argument, NULL, ARG_HELP},
+	{"version", no_argument, NULL, ARG_VERSION},
+	{0},
+};
+
+void options_help(void)
+{
+	(void)puts("usage: podvm-vmm --probe\n"
+		   "       podvm-vmm --vhost-user [option...]\n"
+		   "\n"
+		   "The devices of a pod's virtual machine. Started by podvm; all descriptors are inherited.\n"
+		   "\n"
+		   "  --probe             say whether /dev/kvm runs a guest like a stock kernel\n"
+		   "  --vhost-user        serve devices to QEMU\n"
+		   "  --id ID             the pod, for the log\n"
+		   "  --log-level LEVEL   error, warn, info or debug\n"
+		   "  --fs-sock FD        vhost-user socket of virtio-fs\n"
+		   "  --fs-root PATH|FD   the shared folder; it becomes the root of this program\n"
+		   "  --fs-tag TAG        its name in the guest (podvm)\n"
+		   "  --vsock-sock FD     vhost-user socket of virtio-vsock\n"
+		   "  --vsock-listen FD   listening unix socket for clients (CONNECT <port>)\n"
+		   "  --cid N             CID of the guest\n"
+		   "  --broker FD         socket to the parent, for connections that the guest starts\n"
+		   "\n"
+		   "For development:\n"
+		   "  --no-jail           keep all rights\n"
+		   "  --seccomp MODE      kill, log or off");
+}
+
+/* A descriptor that is open; it must not leak into anything. */
+static int parse_fd(const char *name, const char *text, int *ret, struct err *err)
+{
+	uint64_t n;
+	int r = str_to_u64(text, INT_MAX, &n, err);
+
+	if (r < 0)
+		return err_wrap(err, "--%s", name);
+	if (fcntl((int)n, F_GETFD) < 0)
+		return err_errno(err, "--%s %s", name, text);
+	*ret = (int)n;
+	return fd_set_cloexec(*ret, true, err);
+}
+
+static int parse_text(const char *name, const char *text, size_t max, const char **ret, struct err *err)
+{
+	if (!*text || strlen(text) > max)
+		return err_set(err, EINVAL, "--%s '%.40s': must have 1 to %zu characters", name, text, max);
+	*ret = text;
+	return 0;
+}
+
+static int parse_seccomp(const char *text, enum jail_seccomp *ret, struct err *err)
+{
+	static const char *const names[] = {
+		[JAIL_SECCOMP_KILL] = "kill", [JAIL_SECCOMP_LOG] = "log", [JAIL_SECCOMP_OFF] = "off"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(text, names[i])) {
+			*ret = (enum jail_seccomp)i;
+			return 0;
+		}
+	return err_set(err, EINVAL, "--seccomp '%.40s': must be kill, log or off", text);
+}
+
+static int parse_one(int arg, const char *name, struct options *o, struct err *err)
+{
+	switch (arg) {
+	case ARG_PROBE:
+		o->probe = true;
+		return 0;
+	case ARG_VHOST_USER:
+		o->vhost_user = true;
+		return 0;
+	case ARG_ID:
+		return parse_text(name, optarg, ID_MAX, &o->id, err);
+	case ARG_LOG_LEVEL:
+		if (log_level_parse(optarg, &o->log_level) < 0)
+			return err_set(err, EINVAL, "--log-level '%.40s': must be error, warn, info or debug", optarg);
+		return 0;
+	case ARG_FS_SOCK:
+		return parse_fd(name, optarg, &o->fs_sock, err);
+	case ARG_FS_ROOT:
+		return parse_text(name, optarg, PATH_MAX, &o->fs_root, err);
+	case ARG_FS_TAG:
+		return parse_text(name, optarg, TAG_MAX, &o->fs_tag, err);
+	case ARG_VSOCK_SOCK:
+		return parse_fd(name, optarg, &o->vsock_sock, err);
+	case ARG_VSOCK_LISTEN:
+		return parse_fd(name, optarg, &o->vsock_listen, err);
+	case ARG_CID:
+		return str_to_u64(optarg, CID_MAX, &o->cid, err) < 0 ? err_wrap(err, "--cid") : 0;
+	case ARG_BROKER:
+		return parse_fd(name, optarg, &o->broker, err);
+	case ARG_NO_JAIL:
+		o->no_jail = true;
+		return 0;
+	case ARG_SECCOMP:
+		return parse_seccomp(optarg, &o->seccomp, err);
+	case ARG_HELP:
+		o->help = true;
+		return 0;
+	case ARG_VERSION:
+		o->version = true;
+		return 0;
+	}
+	return err_set(err, EINVAL, "unknown option, or one without its value; see --help");
+}
+
+static int check(const struct options *o, struct err *err)
+{
+	if (o->help || o->version || o->probe)
+		return 0;
+	if (!o->vhost_user)
+		return err_set(err, EINVAL, "nothing to do: neither --probe nor --vhost-user; see --help");
+	if (o->fs_sock < 0 && o->vsock_sock < 0)
+		return err_set(err, EINVAL, "no device: neither --fs-sock nor --vsock-sock");
+	if (o->fs_sock >= 0 && !o->fs_root)
+		return err_set(err, EINVAL, "--fs-sock needs --fs-root");
+	if (o->vsock_sock >= 0 && !o->cid)
+		return err_set(err, EINVAL, "--vsock-sock needs --cid");
+	return 0;
+}
+
+int options_parse(int argc, char **argv, struct options *ret, struct err *err)
+{
+	struct options o = {
+		.id = NULL,
+		.log_level = LOG_INFO,
+		.fs_sock = -1,
+		.fs_tag = "podvm",
+		.vsock_sock = -1,
+		.vsock_listen = -1,
+		.broker = -1,
+	};
+	int arg, index = 0, r;
+
+	opterr = 0;
+	optind = 1;
+	while ((arg = getopt_long(argc, argv, "", table, &index)) != -1) {
+		r = parse_one(arg, arg == '?' ? "" : table[index].name, &o, err);
+		if (r < 0)
+			return -EINVAL;
+	}
+	if (optind < argc)
+		return err_set(err, EINVAL, "unexpected argument '%.40s'", argv[optind]);
+	r = check(&o, err);
+	if (r == 0)
+		*ret = o;
+	return r;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The command line of podvm-vmm. */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/log.h"
+#include "vmm/jail.h"
+
+struct options {
+	bool probe, vhost_user, help, version;
+	const char *id; /* of the pod, for the log */
+	enum log_level log_level;
+	/* fs: served when fs_sock >= 0 */
+	int fs_sock;
+	const char *fs_root; /* path, or a descriptor's number */
+	const char *fs_tag;
+	/* vsock: served when vsock_sock >= 0 */
+	int vsock_sock, vsock_listen, broker;
+	uint64_t cid;
+	/* for development */
+	bool no_jail;
+	enum jail_seccomp seccomp;
+};
+
+/* Fills *ret from the command line. -EINVAL, with a message that names option and value: it is wrong. */
+int options_parse(int argc, char **argv, struct options *ret, struct err *err) must_check;
+void options_help(void);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What every thread of podvm-vmm calls once it is jailed (see seccomp_gen.c for the form): the event loop, the log, memory,
+ * and the C library on its own account. No way to create a descriptor, a thread or a process is among them.
+ */
+
+/* base/loop.c, base/fd.c, base/log.c */
+ALLOW(epoll_wait)
+ALLOW(epoll_ctl)
+ALLOW(read) /* eventfds, signalfd */
+ALLOW(write)
+ALLOW(close)
+ALLOW(poll) /* fd_write_all */
+ALLOW(clock_gettime)
+ALLOW(restart_syscall)
+
+/* Memory, never executable. malloc, and the guest's memory from QEMU's descriptors. */
+ALLOW(brk)
+ALLOW_MASKED(mmap, 2, PROT_EXEC, 0)
+ALLOW_MASKED(mprotect, 2, PROT_EXEC, 0)
+ALLOW(munmap)
+ALLOW(mremap)
+ALLOW(madvise)
+
+/* The C library: locks, random numbers of malloc, end of a thread or the process. */
+ALLOW(futex)
+ALLOW(getrandom)
+ALLOW(rt_sigreturn)
+ALLOW(rt_sigprocmask)
+ALLOW(exit)
+ALLOW(exit_group)
+
+/* An assertion that fails: its message, and abort(3). Our own process is number 1 of its PID namespace. */
+ALLOW(writev)
+ALLOW(getpid)
+ALLOW(gettid)
+ALLOW_EQUAL(tgkill, 0, 1)
