@@ -3,6 +3,8 @@
 /*
  * Kubernetes documents for one machine: a Pod and the ConfigMaps and Secrets that it names, read from one YAML file,
  * checked, and resolved (defaults applied, references followed, $(VAR) expanded) into plain structs. Nothing here does I/O.
+ *
+ * Everything that hangs on a struct kube_pod is freed with it, at once. No string is NULL unless its comment says so.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,7 +14,10 @@
 
 #define KUBE_YAML_MAX (3u << 20) /* bytes of input */
 
-struct kube_strings { /* n strings, each owned */
+struct pool;
+struct buf;
+
+struct kube_strings { /* n strings */
 	char **v;
 	size_t n;
 };
@@ -34,8 +39,8 @@ enum kube_host_path { /* hostPath.type */
 };
 enum kube_seccomp { KUBE_SECCOMP_RUNTIME_DEFAULT, KUBE_SECCOMP_UNCONFINED, KUBE_SECCOMP_LOCALHOST };
 
-struct kube_file { /* of a configMap, secret, projected or downwardAPI volume */
-	char *path;   /* relative, no "..", may contain "/" */
+struct kube_file {     /* of a configMap, secret, projected or downwardAPI volume */
+	char *path;    /* relative, no "..", may contain "/" */
 	uint32_t mode; /* permission bits */
 	uint8_t *data; /* len bytes */
 	size_t len;
@@ -56,9 +61,9 @@ struct kube_volume {
 };
 
 struct kube_mount {
-	size_t volume;	 /* index into pod->volumes */
-	char *path;	 /* absolute, in the container */
-	char *sub_path;	 /* relative, no ".."; "" for none; subPathExpr is already expanded */
+	size_t volume;	/* index into pod->volumes */
+	char *path;	/* absolute, in the container */
+	char *sub_path; /* relative, no ".."; "" for none; subPathExpr is already expanded */
 	bool read_only;
 	bool recursive_read_only;
 };
@@ -80,9 +85,9 @@ struct kube_security { /* of a container: pod and container contexts merged */
 	bool run_as_non_root;
 	bool privileged;
 	bool read_only_rootfs;
-	bool no_new_privs; /* allowPrivilegeEscalation: false */
-	bool proc_unmasked;
-	struct kube_strings cap_add, cap_drop; /* "NET_ADMIN", "ALL": no CAP_ prefix, upper case */
+	bool no_new_privs;		       /* allowPrivilegeEscalation: false */
+	bool proc_unmasked;		       /* procMount: Unmasked */
+	struct kube_strings cap_add, cap_drop; /* "NET_ADMIN", "ALL": no CAP_ prefix, upper case, known names only */
 	enum kube_seccomp seccomp;
 	char *seccomp_profile; /* localhostProfile or NULL */
 };
@@ -90,6 +95,8 @@ struct kube_security { /* of a container: pod and container contexts merged */
 struct kube_resources { /* 0: not given */
 	uint64_t cpu_limit_milli, cpu_request_milli;
 	uint64_t memory_limit, memory_request; /* bytes */
+	uint64_t storage_limit,
+		storage_request; /* ephemeral-storage, bytes; not enforced, only resourceFieldRef sees it */
 };
 
 struct kube_container {
@@ -99,8 +106,8 @@ struct kube_container {
 	enum kube_pull pull;
 	struct kube_strings command, args; /* expanded; n == 0: the image's */
 	bool has_command, has_args;
-	char *working_dir; /* NULL: the image's */
-	struct kube_pair *env; /* resolved, in order, a later name replaces an earlier one */
+	char *working_dir;     /* NULL: the image's */
+	struct kube_pair *env; /* resolved, in order, each name once; no NUL, no "=" in a name */
 	size_t n_env;
 	struct kube_mount *mounts;
 	size_t n_mounts;
@@ -111,6 +118,7 @@ struct kube_container {
 	bool stdin_open, stdin_once, tty;
 	char *termination_message_path; /* default /dev/termination-log */
 	bool termination_fallback_to_logs;
+	char *stop_signal; /* lifecycle.stopSignal, "SIGUSR1", "SIGRTMIN+3"; "" for the image's */
 };
 
 struct kube_host_alias {
@@ -127,10 +135,10 @@ struct kube_pod {
 	struct kube_volume *volumes;
 	size_t n_volumes;
 	enum kube_restart restart;
-	uint32_t grace_seconds;		/* default 30 */
+	uint32_t grace_seconds;		  /* default 30 */
 	uint64_t active_deadline_seconds; /* 0: none */
-	char *hostname;
-	char *dns_domain; /* subdomain part of the FQDN, "" for none */
+	char *hostname;			  /* 1 to 64 bytes; the FQDN with setHostnameAsFQDN */
+	char *dns_domain; /* "<subdomain>.<namespace>.svc.cluster.local", for /etc/hosts only; "" for none */
 	struct kube_strings dns_servers, dns_searches, dns_options; /* as resolv.conf wants them */
 	bool dns_from_host; /* dnsPolicy Default or ClusterFirst: start from the host's resolv.conf */
 	struct kube_host_alias *host_aliases;
@@ -139,38 +147,60 @@ struct kube_pod {
 	struct kube_id fs_group;
 	uint32_t *supplemental_groups;
 	size_t n_supplemental_groups;
+	bool groups_strict;		 /* supplementalGroupsPolicy: Strict: no groups from the image's /etc/group */
+	struct kube_resources resources; /* of the whole pod (spec.resources) */
+	uint64_t default_cpu_milli, default_memory; /* from the context */
 	struct kube_pair *sysctls;
 	size_t n_sysctls;
 	struct kube_strings notes; /* one line per field that is accepted and means nothing here; to be logged once */
+	struct pool *pool;	   /* owns everything above and the pod itself */
 };
 
-struct kube_context { /* what fieldRef needs from outside the file */
-	const char *uid;     /* used when metadata.uid is absent */
+struct kube_context {	 /* what fieldRef needs from outside the file */
+	const char *uid; /* used when metadata.uid is absent */
 	const char *node_name, *host_ip, *pod_ip;
 	uint64_t default_cpu_milli, default_memory; /* resourceFieldRef without a limit */
 };
 
 /*
- * Reads the documents in yaml[0..len). Exactly one Pod. The error names file (`name`), line, field path, what is wrong, and
- * the nearest known field for an unknown one. *ret is the caller's, kube_pod_free.
+ * Reads the documents in yaml[0..len): exactly one Pod, and ConfigMaps and Secrets; a `kind: List` stands for its items. An
+ * error (-EINVAL; -E2BIG: too large) is one line, "NAME:LINE: FIELD.PATH: what is wrong; what to do", with the nearest known
+ * field for an unknown one. *ret is the caller's, kube_pod_free.
  */
 int kube_load(struct kube_pod **ret, const char *name, const char *yaml, size_t len, const struct kube_context *ctx,
 	struct err *err) must_check;
 void kube_pod_free(struct kube_pod *pod);
 DEFINE_FREEP(kube_pod);
 
-/* VM size wanted by the pod: CPUs = ceil of the larger of (sum of containers, max of init), memory likewise; 0: no limit given. */
+/*
+ * The VM size that the pod asks for; 0: nothing is said. CPUs are whole, rounded up; memory is in bytes. Pod-level limits count
+ * first. Else, as the kubelet does: the containers and sidecars together, or what an init container and the sidecars before
+ * it need, whichever is more. A container without a limit counts with its request, and then the result is at least the
+ * context's default.
+ */
 void kube_pod_size(const struct kube_pod *pod, unsigned *ret_cpus, uint64_t *ret_memory);
+
+/*
+ * The text of /etc/hosts as the kubelet writes it: localhost, the pod under `pod_ip`, hostAliases. Appended to `out`;
+ * 0, -ENOBUFS or -ENOMEM.
+ */
+int kube_hosts_text(const struct kube_pod *pod, const char *pod_ip, struct buf *out) must_check;
+/*
+ * The text of /etc/resolv.conf: what `host` (the host's file, "" for none) says unless dnsPolicy is None, then dnsConfig, with
+ * the kubelet's limits (3 servers, 32 searches). Servers on a loopback address are left out, because they are not reachable
+ * from the guest. Appended to `out`; 0, -ENOBUFS or -ENOMEM.
+ */
+int kube_resolv_conf_text(const struct kube_pod *pod, const char *host, struct buf *out) must_check;
 
 struct oci_spec;
 struct image_config;
 
-struct kube_spec_paths { /* guest paths for one container, made by the pod code */
-	const char *rootfs;	       /* /run/podvm/shared/containers/<id>/rootfs */
-	const char *const *mount_sources; /* one per container->mounts, sub_path already applied */
+struct kube_spec_paths {				 /* guest paths for one container, made by the pod code */
+	const char *rootfs;				 /* /run/podvm/shared/containers/<id>/rootfs */
+	const char *const *mount_sources;		 /* one per container->mounts, sub_path already applied */
 	const char *hosts, *resolv_conf, *hostname_file; /* bound to /etc/...; NULL: not */
-	const char *termination_log;   /* file bound to termination_message_path; NULL: not */
-	const char *shm;	       /* bound to /dev/shm */
+	const char *termination_log;			 /* file bound to termination_message_path; NULL: not */
+	const char *shm;				 /* bound to /dev/shm */
 };
 
 /*
