@@ -154,8 +154,8 @@ static void skopeo_line(void *ctx, const char *text)
 
 static int copy(struct job *j, struct err *err)
 {
-	const char *const argv[] = {"skopeo", "--tmpdir", ".", "--override-os", "linux", "copy",
-		"--dest-oci-accept-uncompressed-layers", j->src, "oci:layout:image", NULL};
+	const char *const argv[] = {
+		"skopeo", "--tmpdir", ".", "--override-os", "linux", "copy", j->src, "oci:layout:image", NULL};
 	const struct tool t = {.argv = argv, .cwd = j->work, .lock_fd = j->f->work->fd, .line = skopeo_line, .ctx = j};
 
 	return tool_run(&t, err);
@@ -324,6 +324,19 @@ static int unpack(struct job *j, struct err *err)
 	return 0;
 }
 
+/* Keeps content that is here already from being pruned before the name points to it. 1: it is not here. */
+static int hold_content(struct fetch *f, struct err *err)
+{
+	auto_close int lock = -1;
+	int r = store_lock(f->store, false, &lock, err);
+
+	if (r == 0)
+		r = store_content_use(f->store, f->got.digest, &f->held, err);
+	if (r == 0)
+		say(f, "%s: this content is here already", f->name);
+	return r;
+}
+
 static int fetch_all(struct job *j, struct err *err)
 {
 	struct fetch *f = j->f;
@@ -347,7 +360,10 @@ static int fetch_all(struct job *j, struct err *err)
 	if (mkdirat(f->work->fd, FETCH_UNPACKED, 0755) < 0)
 		return err_errno(err, "make folder '%s/%s'", j->work, FETCH_UNPACKED);
 	r = read_layout(j, &bytes, &layers, err);
-	if (r < 0 || store_content_exists(f->store, f->got.digest))
+	if (r < 0)
+		return r;
+	r = hold_content(f, err);
+	if (r <= 0)
 		return r;
 	format_size(size_text, bytes);
 	say(f, "%s: unpacking %zu layer%s, %s", f->name, layers, layers == 1 ? "" : "s", size_text);
@@ -371,6 +387,7 @@ int fetch_run(struct fetch *f, struct err *err)
 	if (r < 0)
 		return r;
 	f->got = (struct store_name){0};
+	f->held = -1;
 	if (is_registry(f->src))
 		r = str_format(j.src, sizeof(j.src), err, "%s", f->src);
 	else

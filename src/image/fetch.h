@@ -16,9 +16,10 @@ struct fetch {
 
 	/* Results. */
 	struct store_name got;
+	int held; /* content that was here already, locked: the caller closes it when the name points to it; else -1 */
 };
 
 #define FETCH_UNPACKED "unpack" /* the folder in the work folder that becomes content */
 
-/* 0: got is filled, and FETCH_UNPACKED is there if the store has no such content yet. 1: the source is as known. */
+/* 0: got is filled, and FETCH_UNPACKED is whole unless the content is held. 1: the source is as known. */
 int fetch_run(struct fetch *f, struct err *err) must_check;

@@ -80,7 +80,7 @@ static int publish(struct image *ret, int *ret_lock, const struct store *s, cons
 	auto_close int lock = -1;
 	int r = store_lock(s, true, &lock, err);
 
-	if (r == 0)
+	if (r == 0 && f->held < 0)
 		r = store_work_publish(s, w, FETCH_UNPACKED, f->got.digest, err);
 	if (r == 0)
 		r = store_name_write(s, f->name, &f->got, err);
@@ -102,17 +102,25 @@ static int fetch(struct image *ret, int *ret_lock, const struct store *s, const 
 	const struct request *rq, struct err *err)
 {
 	struct store_name known;
-	struct fetch f = {
-		.store = s, .work = w, .name = rq->name, .src = rq->src, .progress = rq->progress, .ctx = rq->ctx};
+	struct fetch f = {.store = s,
+		.work = w,
+		.name = rq->name,
+		.src = rq->src,
+		.progress = rq->progress,
+		.ctx = rq->ctx,
+		.held = -1};
 	int r = known_name(s, rq->name, &known, err);
 
 	if (r < 0)
 		return r;
 	f.known = r == 0 ? &known : NULL;
 	r = fetch_run(&f, err);
-	if (r < 0)
-		return r;
-	return r == 1 ? look_up(ret, ret_lock, s, rq->name, err) : publish(ret, ret_lock, s, w, &f, err);
+	if (r == 1)
+		r = look_up(ret, ret_lock, s, rq->name, err);
+	else if (r == 0)
+		r = publish(ret, ret_lock, s, w, &f, err);
+	close_fd(&f.held);
+	return r;
 }
 
 static int fetch_or_wait(

@@ -137,6 +137,28 @@ static void missing_images_say_what_to_do(void **state)
 	assert_non_null(strstr(err.msg, "/no/such/dir"));
 }
 
+/* No tool can be found here, so whatever would go to the network fails. */
+static void a_name_that_is_here_needs_no_network(void **state)
+{
+	struct fixture *f = *state;
+	char *path = strdup(getenv("PATH"));
+	struct image img = {0};
+	struct err err = {0};
+	int lock = -1;
+
+	add(f, "docker.io/library/a:latest", DIGEST_A);
+	setenv("PATH", "/nonexistent", 1);
+	assert_int_equal(image_get(&img, &lock, "a", NULL, IMAGE_PULL_MISSING, NULL, NULL, &err), 0);
+	image_fini(&img);
+	close_fd(&lock);
+	assert_int_equal(image_get(&img, &lock, "b", NULL, IMAGE_PULL_MISSING, NULL, NULL, &err), -ENOENT);
+	assert_non_null(strstr(err.msg, "skopeo is not installed"));
+	assert_int_equal(image_get(&img, &lock, "a", NULL, IMAGE_PULL_ALWAYS, NULL, NULL, &err), -ENOENT);
+	setenv("PATH", path, 1);
+	free(path);
+	assert_int_equal(entries(f, "tmp"), 0);
+}
+
 static void content_goes_with_its_last_name(void **state)
 {
 	struct fixture *f = *state;
@@ -262,6 +284,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(stored_images_are_listed_and_found, setup, teardown),
 		cmocka_unit_test_setup_teardown(missing_images_say_what_to_do, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_name_that_is_here_needs_no_network, setup, teardown),
 		cmocka_unit_test_setup_teardown(content_goes_with_its_last_name, setup, teardown),
 		cmocka_unit_test_setup_teardown(content_in_use_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(prune_removes_what_has_no_name, setup, teardown),
