@@ -157,7 +157,7 @@ static void path_pop(struct path *p, size_t len)
 
 struct walk {
 	unsigned depth_max;
-	size_t wide; /* marked strings met */
+	size_t wide; /* marks met, in keys too */
 	struct path path;
 };
 
@@ -177,6 +177,7 @@ static int walk_value(struct walk *w, json_t *v, unsigned depth, struct err *err
 	json_object_foreach (v, key, child) {
 		size_t at = path_push_key(&w->path, key);
 
+		w->wide += str_has_prefix(key, MARK);
 		r = walk_value(w, child, depth + 1, err);
 		if (r < 0)
 			return r;
@@ -232,28 +233,37 @@ int json_text_parse(json_t **ret, const char *text, size_t len, size_t max, unsi
 
 /* ---- write ---- */
 
+/* Marked strings become numbers, in place: what replaces a mark is shorter. Returns the new length. */
+static size_t unmark(char *text, size_t len)
+{
+	size_t from = 0, to = 0;
+
+	/* By token, because the inside of another string may look like a mark. */
+	while (from < len) {
+		size_t n = text[from] == '"' ? string_len(text + from, len - from) : 1;
+		size_t skip = 0, cut = 0;
+
+		if (n > sizeof(MARK_TEXT) - 1 && memcmp(text + from, MARK_TEXT, sizeof(MARK_TEXT) - 1) == 0) {
+			skip = sizeof(MARK_TEXT) - 1;
+			cut = 1;
+		}
+		memmove(text + to, text + from + skip, n - skip - cut);
+		to += n - skip - cut;
+		from += n;
+	}
+	text[to] = '\0';
+	return to;
+}
+
 int json_text_write(const json_t *root, char **ret, size_t *ret_len, struct err *err)
 {
 	char *text = json_dumps(root, JSON_COMPACT);
-	char *from, *to;
+	size_t len;
 
 	if (!text)
 		return err_set(err, ENOMEM, "JSON: out of memory");
-	/* In place: what replaces a mark is shorter. */
-	from = to = strstr(text, MARK_TEXT);
-	while (from && *from) {
-		if (strncmp(from, MARK_TEXT, sizeof(MARK_TEXT) - 1) != 0) {
-			*to++ = *from++;
-			continue;
-		}
-		from += sizeof(MARK_TEXT) - 1;
-		while (is_digit(*from))
-			*to++ = *from++;
-		from += *from == '"';
-	}
-	if (to)
-		*to = '\0';
-	*ret_len = to ? (size_t)(to - text) : strlen(text);
+	len = strlen(text);
+	*ret_len = strstr(text, MARK_TEXT) ? unmark(text, len) : len;
 	*ret = text;
 	return 0;
 }
@@ -368,9 +378,12 @@ int json_check(json_t *root, const struct json_rule *rules, size_t n, struct err
 
 static int new_string(const char *text, json_t **ret)
 {
-	json_t *v = json_string(text);
+	json_t *v;
 	json_t *any;
 
+	if (str_has_prefix(text, MARK))
+		return -EILSEQ;
+	v = json_string(text);
 	if (!v) {
 		/* jansson does not tell the two reasons apart. */
 		any = json_string_nocheck(text);

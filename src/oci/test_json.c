@@ -25,6 +25,7 @@ static void documents_survive(void **state)
 		"{\"quoted\":\"18446744073709551615\",\"n\":18446744073709551615}",
 		"{\"esc\":\"\\\\\",\"n\":18446744073709551615,\"q\":\"\\\"18446744073709551615\\\"\"}",
 		"{\"[[[[[[[[[[\":\",,,,{{{{\"}",
+		"{\"a\":\"\\\"\\u0001u64:1\",\"n\":18446744073709551615}",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -88,6 +89,7 @@ static void hostile_documents_are_refused(void **state)
 		{"{\"a\":NaN}", 0, "line 1"},
 		{"{\"a\":0x10}", 0, "line 1"},
 		{"{\"a\":\"\\u0001u64:5\"}", 0, "U+0001"},
+		{"{\"\\u0001u64:5\":1}", 0, "U+0001"},
 		{"{\"a\":\"\\u0001u64:5\",\"b\":18446744073709551615}", 0, "U+0001"},
 		{"{\"a\":{\"b\":[[{\"c\":[[[[0]]]]}]]}}", 0, "a.b[0][0].c[0][0][0] is nested deeper than 8 levels"},
 		{"{\"a\":1 /* comment */}", 0, "line 1"},
@@ -223,6 +225,9 @@ static void strings_must_be_utf8(void **state)
 	assert_int_equal(json_set_string(o, "k", "caf\xc3\xa9"), 0);
 	assert_int_equal(json_set_string(o, "k", "\xff"), -EILSEQ);
 	assert_string_equal(json_string_value(json_object_get(o, "k")), "caf\xc3\xa9");
+	/* Else it would be written without its quotes. */
+	assert_int_equal(json_set_string(o, "k", "\001u64:1,\"x\":2"), -EILSEQ);
+	assert_int_equal(json_append_string(json_member_array(o, "l"), "\001u64:1"), -EILSEQ);
 	assert_int_equal(json_append_string(json_member_array(o, "l"), "\xc3"), -EILSEQ);
 	assert_int_equal(json_append_string(json_member_array(o, "l"), "x"), 0);
 	assert_int_equal(json_array_size(json_member_array(o, "l")), 1);
