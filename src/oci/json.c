@@ -401,7 +401,18 @@ int json_set_string(json_t *object, const char *key, const char *text)
 
 	if (r < 0)
 		return r;
-	return json_object_set_new(object, key, v) < 0 ? -ENOMEM : 0;
+	if (str_has_prefix(key, MARK)) {
+		json_decref(v);
+		return -EILSEQ;
+	}
+	if (json_object_set_new(object, key, v) == 0)
+		return 0;
+	/* No memory, or a bad key? */
+	r = new_string(key, &v);
+	if (r < 0)
+		return r;
+	json_decref(v);
+	return -ENOMEM;
 }
 
 int json_append_string(json_t *array, const char *text)

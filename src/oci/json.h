@@ -34,7 +34,7 @@ struct json_rule {
  */
 int json_check(json_t *root, const struct json_rule *rules, size_t n, struct err *err) must_check;
 
-/* 0, -ENOMEM, or -EILSEQ when `text` is not UTF-8, which JSON cannot hold, or starts with our mark. */
+/* 0, -ENOMEM, or -EILSEQ when a text is not UTF-8, which JSON cannot hold, or starts with our mark. */
 int json_set_string(json_t *object, const char *key, const char *text) must_check;
 int json_append_string(json_t *array, const char *text) must_check;
 /* The member `key`, made as an empty object (array) when it is absent. Borrowed. NULL: no memory. */

@@ -209,14 +209,6 @@ int oci_set_sysctl(struct oci_spec *spec, const char *key, const char *value)
 	json_t *linux_ = linux_of(spec);
 	json_t *sysctl = linux_ ? json_member_object(linux_, "sysctl") : NULL;
 
-	if (sysctl && !json_object_get(sysctl, key)) {
-		/* A key that is not UTF-8 fails like no memory would: try it as a value. */
-		int r = set_text(sysctl, "_", key);
-
-		(void)json_object_del(sysctl, "_");
-		if (r < 0)
-			return r;
-	}
 	return set_text(sysctl, key, value);
 }
 

@@ -228,6 +228,8 @@ static void strings_must_be_utf8(void **state)
 	/* Else it would be written without its quotes. */
 	assert_int_equal(json_set_string(o, "k", "\001u64:1,\"x\":2"), -EILSEQ);
 	assert_int_equal(json_append_string(json_member_array(o, "l"), "\001u64:1"), -EILSEQ);
+	assert_int_equal(json_set_string(o, "\001u64:1", "k"), -EILSEQ);
+	assert_int_equal(json_set_string(o, "\xff", "k"), -EILSEQ);
 	assert_int_equal(json_append_string(json_member_array(o, "l"), "\xc3"), -EILSEQ);
 	assert_int_equal(json_append_string(json_member_array(o, "l"), "x"), 0);
 	assert_int_equal(json_array_size(json_member_array(o, "l")), 1);
