@@ -253,7 +253,7 @@ static int refuse_kind(struct loader *l, const struct tree_node *at, const char 
 	for (size_t i = 0; i < ARRAY_SIZE(templates); i++)
 		if (str_eq(kind, templates[i]))
 			return load_error(l, at,
-				"kind %s is not run here, only Pod, ConfigMap and Secret; make a Pod from its pod "
+				"%s is not run here, only Pod, ConfigMap and Secret; make a Pod from its pod "
 				"template (%s)",
 				kind,
 				str_eq(kind, "CronJob")	      ? "spec.jobTemplate.spec.template"
@@ -263,8 +263,7 @@ static int refuse_kind(struct loader *l, const struct tree_node *at, const char 
 	if (distance <= 2)
 		return load_error(
 			l, at, "unknown kind %s; did you mean \"%s\"?", tree_quote(kind, strlen(kind)).s, nearest);
-	return load_error(l, at,
-		"kind %s is not supported; only Pod, ConfigMap and Secret are: take it out of the file",
+	return load_error(l, at, "%s is not supported; only Pod, ConfigMap and Secret are: take it out of the file",
 		tree_quote(kind, strlen(kind)).s);
 }
 

@@ -31,7 +31,7 @@ static int load_resource(struct loader *l, struct kube_resources *ret, const str
 
 		*(limit ? &ret->memory_limit : &ret->memory_request) = bytes;
 		if (limit && bytes && bytes < MEMORY_LIMIT_MIN)
-			return load_error(l, n, "%s is only %llu bytes; write for example 64Mi for mebibytes",
+			return load_error(l, n, "%s is %llu byte(s); write for example 64Mi for mebibytes",
 				tree_quote(n->text, n->len).s, (unsigned long long)bytes);
 		return 0;
 	}

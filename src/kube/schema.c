@@ -82,41 +82,52 @@ const char *schema_nearest(const char *name, const char *const *names, size_t n,
 
 /* ---- unknown fields ---- */
 
-/* The object below `object` (itself not) that has a field `name`, for a field that slipped to the wrong level. */
-static const struct schema_object *find_owner(const struct schema_object *object, const char *name, unsigned depth)
+/*
+ * The one object at or below `object` that has a field `name`, for a field that slipped to the wrong level. *several: more
+ * than one has it, so nothing can be said.
+ */
+static void find_owner(const struct schema_object *object, const char *name, unsigned depth,
+	const struct schema_object **owner, bool *several)
 {
-	for (size_t i = 0; i < object->n; i++) {
-		const struct schema_field *f = &object->fields[i];
-		const struct schema_object *found;
-
-		if (!f->object || f->status != SCHEMA_SUPPORTED || !depth)
-			continue;
-		if (schema_field(f->object, name))
-			return f->object;
-		found = find_owner(f->object, name, depth - 1);
-		if (found)
-			return found;
+	if (schema_field(object, name)) {
+		*several |= *owner && *owner != object;
+		*owner = object;
 	}
+	for (size_t i = 0; depth && i < object->n; i++)
+		if (object->fields[i].object && object->fields[i].status == SCHEMA_SUPPORTED)
+			find_owner(object->fields[i].object, name, depth - 1, owner, several);
+}
+
+/* "name" for "secretName": the only part that people remember. */
+static const char *find_longer(const char *name, const char *const *names, size_t n)
+{
+	for (size_t i = 0; strlen(name) >= 4 && i < n; i++)
+		if (strcasestr(names[i], name))
+			return names[i];
 	return NULL;
 }
 
 static int unknown_field(const struct check *c, const struct schema_object *object, const struct tree_node *n)
 {
 	const struct schema_object *owner = NULL;
-	const char *names[64], *nearest;
+	const char *names[64], *nearest, *longer;
 	unsigned distance = 0;
+	bool several = false;
 	size_t i;
 
 	for (i = 0; i < object->n && i < ARRAY_SIZE(names); i++)
 		names[i] = object->fields[i].name;
 	nearest = schema_nearest(n->key, names, i, &distance);
+	longer = find_longer(n->key, names, i);
 	if (nearest && distance <= MAX_OF(strlen(n->key) / 3, (size_t)1))
 		return report(c, n->key_line, tree_path(n), "unknown field; did you mean \"%s\"?", nearest);
-	owner = find_owner(&schema_pod, n->key, 4);
-	if (owner && owner != object)
+	find_owner(&schema_pod, n->key, 5, &owner, &several);
+	if (owner && !several)
 		return report(c, n->key_line, tree_path(n),
-			"unknown field here; it belongs to a %s (look at the indentation); nearest known field: \"%s\"",
+			"unknown field here; it belongs to %s (look at the indentation); nearest known field: \"%s\"",
 			owner->name, nearest);
+	if (longer)
+		return report(c, n->key_line, tree_path(n), "unknown field; did you mean \"%s\"?", longer);
 	return report(c, n->key_line, tree_path(n), "unknown field; nearest known field: \"%s\"", nearest);
 }
 
@@ -184,8 +195,11 @@ static int check_int(const struct check *c, const struct schema_field *f, const 
 		fits = max >= 0 && n->magnitude <= (uint64_t)max && (min <= 0 || n->magnitude >= (uint64_t)min);
 	if (fits)
 		return 0;
-	return report(c, n->line, tree_path(n), "%.40s is out of range; use %lld to %lld%s%s", n->text, (long long)min,
-		(long long)max, f->why ? ": " : "", f->why ? f->why : "");
+	if (max == 0777)
+		return report(c, n->line, tree_path(n),
+			"%.40s is out of range; use 0000 to 0777, octal with its leading 0", n->text);
+	return report(c, n->line, tree_path(n), "%.40s is out of range; use %lld to %lld", n->text, (long long)min,
+		(long long)max);
 }
 
 static int check_quantity(const struct check *c, const struct tree_node *n)
@@ -218,8 +232,12 @@ static int check_map(const struct check *c, const struct schema_field *f, const 
 
 		if (f->type == SCHEMA_QUANTITY_MAP)
 			r = check_quantity(c, n);
-		else if (n->kind != TREE_STRING && n->kind != TREE_NULL)
+		else if (n->kind == TREE_LIST || n->kind == TREE_MAP)
 			r = wrong_type(c, n, "a string");
+		else if (n->kind != TREE_STRING && n->kind != TREE_NULL)
+			/* Without the value, which may be a password. */
+			r = report(c, n->line, tree_path(n), "expected a string, found a %s; put it in quotes",
+				n->kind == TREE_BOOL ? "boolean" : "number");
 	}
 	return r;
 }
@@ -307,7 +325,7 @@ static int check_object(const struct check *c, const struct schema_object *objec
 
 		/* 0 and false are values; "" and [] are not. */
 		if (f->required && (!n || (schema_is_empty(n) && n->kind != TREE_BOOL)))
-			return report(c, n ? n->line : map->line, tree_path_of(map, f->name), "is required");
+			return report(c, n ? n->line : map->line, tree_path_of(map, f->name), "is required; add it");
 	}
 	return 0;
 }

@@ -2,7 +2,7 @@
 /* What spec.volumes may contain. */
 #include "kube/schema_tables.h"
 
-#define MODE_HINT HINT("permission bits; 0000 to 0777 in octal")
+#define MODE_HINT HINT("permission bits, 0000 to 0777 in octal")
 #define MODE_RANGE RANGE(0, 0777)
 #define NO_FILE_OWNER REFUSED("files of a volume belong to root; use mode and the pod's fsGroup")
 #define NO_NETWORK_STORAGE REFUSED("network storage is not attached here; mount it on the host and use hostPath")

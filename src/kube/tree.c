@@ -147,6 +147,19 @@ static bool tag_is(const char *tag, const char *name)
 	return tag && str_has_prefix(tag, YAML_TAG) && str_eq(tag + strlen(YAML_TAG), name);
 }
 
+/* "!!binary" for tag:yaml.org,2002:binary. */
+static int refuse_tag(struct parser *p, const struct tree_node *n, const char *tag)
+{
+	char shorter[64];
+
+	if (str_has_prefix(tag, YAML_TAG)) {
+		(void)snprintf(shorter, sizeof(shorter), "!!%.40s", tag + strlen(YAML_TAG));
+		tag = shorter;
+	}
+	return fail(p, n->line, "%s: the tag %s is not supported; leave it out", tree_path(n).s,
+		tree_quote(tag, strlen(tag)).s);
+}
+
 static int apply_tag(struct parser *p, struct tree_node *n, const char *tag)
 {
 	static const struct {
@@ -168,8 +181,7 @@ static int apply_tag(struct parser *p, struct tree_node *n, const char *tag)
 				tags[i].name);
 		return 0;
 	}
-	return fail(p, n->line, "%s: the tag %s is not supported; leave it out", tree_path(n).s,
-		tree_quote(tag, strlen(tag)).s);
+	return refuse_tag(p, n, tag);
 }
 
 static int scalar_value(struct parser *p, const yaml_event_t *event, struct tree_node *n)
@@ -439,8 +451,7 @@ static int check_collection(struct parser *p, const struct tree_node *n, const c
 {
 	if (!tag || str_eq(tag, "!") || tag_is(tag, name))
 		return 0;
-	return fail(p, n->line, "%s: the tag %s is not supported; leave it out", tree_path(n).s,
-		tree_quote(tag, strlen(tag)).s);
+	return refuse_tag(p, n, tag);
 }
 
 /* Reads the value that begins with `event` into n. */

@@ -282,7 +282,7 @@ static struct tree_text path_with(const struct tree_node *n, const char *last)
 		if (!prepend(&r, part))
 			break;
 	}
-	if (r.s[0] == '.')
+	if (r.s[0] == '.') /* of the first name, or one of the four of a path that was cut */
 		memmove(r.s, r.s + 1, strlen(r.s));
 	if (!r.s[0])
 		(void)str_copy(r.s, sizeof(r.s), "document");
