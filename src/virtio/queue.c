@@ -219,6 +219,7 @@ static int walk_chain(struct queue *q, struct chain *c)
 {
 	const uint8_t *table = q->desc;
 	uint32_t entries = q->size, left = q->size, i = c->head;
+	bool may_indirect = q->indirect; /* once, as the last of its chain (virtio 1.2 §2.7.5.3) */
 	struct desc d;
 
 	for (;;) {
@@ -226,9 +227,9 @@ static int walk_chain(struct queue *q, struct chain *c)
 			return -EPROTO;
 		d = load_desc(table + (size_t)i * DESC_BYTES);
 		if (d.flags & DESC_INDIRECT) {
-			/* Once, as the last of its chain; DESC_WRITE means nothing here (virtio 1.2 §2.7.5.3). */
-			if (!q->indirect || table != q->desc || d.flags & DESC_NEXT || d.len % DESC_BYTES)
+			if (!may_indirect || d.flags & DESC_NEXT || d.len % DESC_BYTES)
 				return -EPROTO;
+			may_indirect = false;
 			table = guest_mem_at_hot(q->mem, &q->hot, d.addr, d.len);
 			if (!table)
 				return -EPROTO;
