@@ -11,6 +11,7 @@
 #include "base/paths.h"
 #include "cli/cmd.h"
 #include "cli/help.h"
+#include "pod/state.h"
 
 const struct cmd *const cmd_table[] = {
 	&cmd_run,
@@ -49,6 +50,9 @@ static int run(const struct cmd *cmd, int argc, char **argv)
 		(void)err_set(&err, EPERM, "'podvm %s' needs root: try it with sudo", cmd->name);
 		return cmd_fail(&err);
 	}
+	/* Crashed pods must not be seen by any command; one that cannot be removed must not stop a command either. */
+	if (cmd->needs_root && pod_reap(NULL, &err) < 0)
+		log_warn("%s, ignoring", err.msg);
 	return cmd->run(cmd, argc, argv);
 }
 

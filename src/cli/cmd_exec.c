@@ -1,0 +1,663 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * podvm exec: one more process in a running container.
+ *
+ *   CreateExec -> streams attached -> StartProcess -> bytes both ways, WaitProcess pending -> exit code -> DeleteProcess
+ *
+ * Two connections to the agent: one for the calls that follow each other, one for those that come while the process runs. The
+ * process belongs to this command: when the command ends early, DeleteProcess kills it.
+ *
+ * Standard input and output are shared with whoever started us, so they are never made non-blocking: input is read only when epoll
+ * says so (or when it is a file, which never blocks), output is written as it comes, which also slows the process down.
+ * With a terminal of our own, -i -t puts it into raw mode; it is restored on every way out but SIGKILL.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <termios.h>
+
+#include "agent.pb-c.h"
+#include "base/bytes.h"
+#include "base/fd.h"
+#include "base/loop.h"
+#include "cli/cmd.h"
+#include "cli/pods.h"
+#include "oci/image_config.h"
+#include "rpc/ttrpc.h"
+
+#define PENDING_MAX 65536
+#define DRAIN_NS (5 * NS_PER_S)
+#define ENV_MAX 256
+#define EXIT_CANNOT_START 126
+#define EXIT_NOT_FOUND 127
+
+struct output {
+	struct exec *x;
+	struct loop_fd src;
+	int fd; /* the stream; -1: ended */
+	int to;
+};
+
+struct exec {
+	/* What was asked for. */
+	bool interactive, tty;
+	const char *container, *cwd, *user;
+	const char *env[ENV_MAX];
+	size_t n_env;
+	char **args;
+
+	struct pod_entry pod;
+	char container_id[65], exec_id[24];
+	int calls; /* for the calls one after the other */
+	bool created;
+
+	struct loop *loop;
+	struct ttrpc_client *client;
+	struct output out[2];
+	struct loop_fd in_src, to_src;
+	int in_stream; /* -1: closed */
+	bool in_is_file, in_ended;
+	struct buf pending; /* read from our stdin, not yet sent */
+	struct loop_timer drain;
+
+	bool raw;
+	struct termios saved;
+
+	bool ended;
+	int status;
+	unsigned interrupts;
+	struct err err; /* why it could not go on; code 0: nothing */
+};
+
+/* ---- the terminal ---- */
+
+static void raw_mode(struct exec *x)
+{
+	struct termios t;
+
+	if (!x->tty || !x->interactive || tcgetattr(STDIN_FILENO, &x->saved) < 0)
+		return;
+	t = x->saved;
+	cfmakeraw(&t);
+	x->raw = tcsetattr(STDIN_FILENO, TCSANOW, &t) == 0;
+}
+
+static void restore_mode(struct exec *x)
+{
+	if (x->raw)
+		(void)tcsetattr(STDIN_FILENO, TCSANOW, &x->saved);
+	x->raw = false;
+}
+
+static bool window_size(unsigned *rows, unsigned *columns)
+{
+	struct winsize ws;
+
+	if (ioctl(STDIN_FILENO, TIOCGWINSZ, &ws) < 0 && ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) < 0)
+		return false;
+	*rows = ws.ws_row;
+	*columns = ws.ws_col;
+	return ws.ws_row > 0 && ws.ws_col > 0;
+}
+
+/* ---- the end ---- */
+
+static void stop(struct exec *x, int status)
+{
+	x->status = status;
+	loop_stop(x->loop, 0);
+}
+
+static void check_end(struct exec *x)
+{
+	if (x->ended && x->out[0].fd < 0 && x->out[1].fd < 0)
+		loop_stop(x->loop, 0);
+}
+
+static void on_drain_timeout(struct loop_timer *t)
+{
+	loop_stop(container_of(t, struct exec, drain)->loop, 0);
+}
+
+static void on_wait(void *ctx, const ProtobufCMessage *reply, const struct err *err)
+{
+	const Podvm__Agent__V1__WaitProcessResponse *r = (const Podvm__Agent__V1__WaitProcessResponse *)reply;
+	struct exec *x = ctx;
+
+	if (!r) {
+		x->err = *err;
+		(void)err_wrap(&x->err, "pod '%s' went away", pod_state_text(&x->pod, "name"));
+		stop(x, 1);
+		return;
+	}
+	x->ended = true;
+	x->status = (int)(r->exit_code & 255);
+	loop_timer_set(x->loop, &x->drain, DRAIN_NS, on_drain_timeout);
+	check_end(x);
+}
+
+static void on_closed(void *ctx, const struct err *why)
+{
+	/* WaitProcess is pending all the time, and has told. */
+}
+
+/* ---- bytes ---- */
+
+static void output_end(struct output *o)
+{
+	loop_remove_fd(&o->src);
+	close_fd(&o->fd);
+	check_end(o->x);
+}
+
+static void on_output(struct loop_fd *src, uint32_t events)
+{
+	struct output *o = container_of(src, struct output, src);
+	char bytes[16384];
+	ssize_t n = recv(o->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	/* A reader that has gone ends the stream, and that the process: it gets SIGPIPE or EPIPE in the guest. */
+	if (n <= 0 || fd_write_all(o->to, bytes, (size_t)n) < 0)
+		output_end(o);
+}
+
+static void input_close(struct exec *x)
+{
+	loop_remove_fd(&x->to_src);
+	loop_remove_fd(&x->in_src);
+	close_fd(&x->in_stream);
+}
+
+static void on_simple(void *ctx, const ProtobufCMessage *reply, const struct err *err)
+{
+	/* A process that has just ended cannot be told anything: WaitProcess says so. */
+}
+
+static void tell(struct exec *x, const char *method, const ProtobufCMessage *req)
+{
+	struct err err = {0};
+
+	if (ttrpc_call(x->client, AGENT_SERVICE_NAME, method, req, &podvm__agent__v1__empty__descriptor, 10000,
+		    on_simple, x, NULL, &err) < 0 &&
+		!x->err.code) {
+		x->err = err;
+		stop(x, 1);
+	}
+}
+
+static void input_finish(struct exec *x)
+{
+	Podvm__Agent__V1__ProcessRequest req = PODVM__AGENT__V1__PROCESS_REQUEST__INIT;
+
+	(void)shutdown(x->in_stream, SHUT_WR);
+	/* The end of the stream says the same to a pipe; a terminal must not be hung up by it. */
+	if (!x->tty) {
+		req.container_id = x->container_id;
+		req.exec_id = x->exec_id;
+		tell(x, "CloseStdin", &req.base);
+	}
+	input_close(x);
+}
+
+static void on_input(struct loop_fd *src, uint32_t events);
+
+/* Sends what is pending; what does not go now waits for EPOLLOUT, and our stdin waits with it. */
+static void input_push(struct exec *x)
+{
+	while (x->pending.len) {
+		ssize_t n = send(x->in_stream, buf_data(&x->pending), x->pending.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno != EAGAIN) {
+			input_close(x); /* the process does not read any more */
+			return;
+		}
+		if (n < 0)
+			break;
+		buf_consume(&x->pending, (size_t)n);
+	}
+	if (!x->pending.len && x->in_ended) {
+		input_finish(x);
+		return;
+	}
+	loop_mod_fd(&x->to_src, x->pending.len || x->in_is_file ? EPOLLOUT : 0);
+	if (!x->in_is_file)
+		loop_mod_fd(&x->in_src, x->pending.len ? 0 : EPOLLIN);
+}
+
+static void input_read(struct exec *x)
+{
+	char *p = buf_reserve(&x->pending, PENDING_MAX / 4);
+	ssize_t n = p ? read(STDIN_FILENO, p, PENDING_MAX / 4) : -1;
+
+	if (n < 0 && p && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (n > 0)
+		buf_added(&x->pending, (size_t)n);
+	else
+		x->in_ended = true;
+	input_push(x);
+}
+
+static void on_input(struct loop_fd *src, uint32_t events)
+{
+	input_read(container_of(src, struct exec, in_src));
+}
+
+static void on_to_guest(struct loop_fd *src, uint32_t events)
+{
+	struct exec *x = container_of(src, struct exec, to_src);
+
+	if (events & (EPOLLHUP | EPOLLERR))
+		input_close(x);
+	else if (!x->pending.len && x->in_is_file && !x->in_ended)
+		input_read(x);
+	else
+		input_push(x);
+}
+
+/* ---- signals ---- */
+
+static void send_size(struct exec *x)
+{
+	Podvm__Agent__V1__ResizePtyRequest req = PODVM__AGENT__V1__RESIZE_PTY_REQUEST__INIT;
+
+	if (!x->tty || !window_size(&req.rows, &req.columns))
+		return;
+	req.container_id = x->container_id;
+	req.exec_id = x->exec_id;
+	tell(x, "ResizePty", &req.base);
+}
+
+/* The first interrupt goes to the process, which may want to clean up; whatever else ends this command, and the process with it. */
+static void on_signal(void *ctx, int signo)
+{
+	Podvm__Agent__V1__SignalProcessRequest req = PODVM__AGENT__V1__SIGNAL_PROCESS_REQUEST__INIT;
+	struct exec *x = ctx;
+
+	if (signo == SIGWINCH) {
+		send_size(x);
+		return;
+	}
+	if (signo == SIGHUP || x->interrupts++ > 0) {
+		stop(x, 128 + signo);
+		return;
+	}
+	req.container_id = x->container_id;
+	req.exec_id = x->exec_id;
+	req.signal = (uint32_t)signo;
+	tell(x, "SignalProcess", &req.base);
+}
+
+/* ---- the start ---- */
+
+static int new_id(struct exec *x, struct err *err)
+{
+	uint8_t random[8];
+	char hex[17];
+
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
+		return err_errno(err, "getrandom");
+	hex_encode(hex, random, sizeof(random));
+	(void)snprintf(x->exec_id, sizeof(x->exec_id), "exec-%s", hex);
+	return 0;
+}
+
+static int find_container(struct exec *x, const char *pod, struct err *err)
+{
+	const json_t *c = NULL;
+	int r = pod_find_alive(&x->pod, pod, err);
+
+	if (r == 0)
+		r = x->container ? pod_container_find(&x->pod, x->container, &c, err)
+				 : pod_container_default(&x->pod, &c, err);
+	if (r < 0)
+		return r;
+	x->container = json_text(c, "name");
+	if (!str_eq(json_text(c, "state"), "Running"))
+		return err_set(err, ESRCH, "container '%s' of pod '%s' is not running: it is %s", x->container,
+			pod_state_text(&x->pod, "name"), json_text(c, "state"));
+	if (!str_copy(x->container_id, sizeof(x->container_id), json_text(c, "id")))
+		return err_set(err, EPROTO, "the state of pod '%s' is damaged", pod);
+	return 0;
+}
+
+/* The user's numbers, from the container's own files, which only the supervisor's mount namespace shows. */
+static json_t *resolve_user(const struct exec *x, struct err *err)
+{
+	struct image_user user = {0};
+	char run[PATH_LEN], path[2 * PATH_LEN];
+	auto_close int fd = -1;
+	json_t *groups, *out;
+
+	if (pod_run_path(run, x->pod.id, "shared/containers", err) < 0 ||
+		str_format(path, sizeof(path), err, "/proc/%lld/root%s/%s/rootfs", pod_state_number(&x->pod, "pid"),
+			run, x->container_id) < 0)
+		return NULL;
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0) {
+		(void)err_errno(err, "open the root of container '%s'", x->container);
+		return NULL;
+	}
+	if (image_user_resolve(&user, fd, x->user, err) < 0)
+		return NULL;
+	groups = json_array();
+	for (size_t i = 0; i < user.n_groups; i++)
+		(void)json_array_append_new(groups, json_integer(user.groups[i]));
+	out = json_pack(
+		"{s:I s:I s:o}", "uid", (json_int_t)user.uid, "gid", (json_int_t)user.gid, "additionalGids", groups);
+	if (!out)
+		(void)err_set(err, ENOMEM, "out of memory");
+	return out;
+}
+
+static json_t *text_array(const char *const *list, size_t n)
+{
+	json_t *out = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		if (json_array_append_new(out, json_string(list[i])) < 0) {
+			json_decref(out);
+			return NULL;
+		}
+	return out;
+}
+
+static int set_member(json_t *process, const char *key, json_t *value, struct err *err)
+{
+	if (value && json_object_set_new(process, key, value) == 0)
+		return 0;
+	return err_set(err, EINVAL, "%s: text that is no UTF-8, or out of memory", key);
+}
+
+/* The OCI runtime spec's process object (config.md, "process"), with only what was asked for. */
+static int make_process(const struct exec *x, char **ret, struct err *err)
+{
+	json_t *process = json_object(), *user = NULL;
+	unsigned rows = 0, columns = 0;
+	size_t n = 0;
+	int r;
+
+	while (x->args[n])
+		n++;
+	r = set_member(process, "args", text_array((const char *const *)x->args, n), err);
+	if (r == 0)
+		r = set_member(process, "terminal", json_boolean(x->tty), err);
+	if (r == 0 && x->n_env)
+		r = set_member(process, "env", text_array(x->env, x->n_env), err);
+	if (r == 0 && x->cwd)
+		r = set_member(process, "cwd", json_string(x->cwd), err);
+	if (r == 0 && x->tty && window_size(&rows, &columns))
+		r = set_member(process, "consoleSize",
+			json_pack("{s:i s:i}", "height", (int)rows, "width", (int)columns), err);
+	if (r == 0 && x->user) {
+		user = resolve_user(x, err);
+		r = user ? set_member(process, "user", user, err) : -(err->code ? err->code : EINVAL);
+	}
+	if (r == 0) {
+		*ret = json_dumps(process, JSON_COMPACT);
+		r = *ret ? 0 : err_set(err, ENOMEM, "out of memory");
+	}
+	json_decref(process);
+	return r;
+}
+
+/* A call with an empty answer, waited for. */
+static int call(struct exec *x, const char *method, const ProtobufCMessage *req, const ProtobufCMessageDescriptor *type,
+	struct err *err)
+{
+	ProtobufCMessage *reply = NULL;
+	int r = agent_call(x->calls, method, req, type, &reply, err);
+
+	if (r == 0)
+		protobuf_c_message_free_unpacked(reply, NULL);
+	return r;
+}
+
+static int create(struct exec *x, struct err *err)
+{
+	Podvm__Agent__V1__CreateExecRequest req = PODVM__AGENT__V1__CREATE_EXEC_REQUEST__INIT;
+	auto_free char *process = NULL;
+	int r = new_id(x, err);
+
+	if (r == 0)
+		r = make_process(x, &process, err);
+	if (r == 0)
+		r = agent_open(&x->pod, &x->calls, err);
+	if (r < 0)
+		return r;
+	req.container_id = x->container_id;
+	req.exec_id = x->exec_id;
+	req.process.data = (uint8_t *)process;
+	req.process.len = strlen(process);
+	req.stdin = x->interactive;
+	req.terminal = x->tty;
+	r = call(x, "CreateExec", &req.base, &podvm__agent__v1__empty__descriptor, err);
+	x->created = r == 0;
+	return r;
+}
+
+static int attach_output(struct exec *x, unsigned i, struct err *err)
+{
+	struct output *o = &x->out[i];
+	int r = pod_attach(&x->pod, x->container_id, x->exec_id, (int)i + 1, &o->fd, err);
+
+	o->x = x;
+	o->to = i ? STDERR_FILENO : STDOUT_FILENO;
+	return r < 0 ? r : loop_add_fd(x->loop, &o->src, o->fd, EPOLLIN, on_output, err);
+}
+
+static int attach_input(struct exec *x, struct err *err)
+{
+	int r = pod_attach(&x->pod, x->container_id, x->exec_id, 0, &x->in_stream, err);
+
+	if (r == 0)
+		r = loop_add_fd(x->loop, &x->to_src, x->in_stream, 0, on_to_guest, err);
+	if (r < 0)
+		return r;
+	/* epoll refuses what is always ready. */
+	r = loop_add_fd(x->loop, &x->in_src, STDIN_FILENO, EPOLLIN, on_input, err);
+	x->in_is_file = r == -EPERM;
+	if (x->in_is_file)
+		loop_mod_fd(&x->to_src, EPOLLOUT);
+	return x->in_is_file ? 0 : r;
+}
+
+static int attach(struct exec *x, struct err *err)
+{
+	int r = attach_output(x, 0, err);
+
+	if (r == 0 && !x->tty)
+		r = attach_output(x, 1, err);
+	if (r == 0 && x->interactive)
+		r = attach_input(x, err);
+	return r;
+}
+
+static int start(struct exec *x, struct err *err)
+{
+	Podvm__Agent__V1__ProcessRequest req = PODVM__AGENT__V1__PROCESS_REQUEST__INIT;
+	int sock = -1, r = agent_open(&x->pod, &sock, err);
+
+	if (r == 0)
+		r = ttrpc_client_new(&x->client, x->loop, sock, on_closed, x, err);
+	if (r < 0)
+		return r;
+	req.container_id = x->container_id;
+	req.exec_id = x->exec_id;
+	r = call(x, "StartProcess", &req.base, &podvm__agent__v1__start_process_response__descriptor, err);
+	if (r < 0) {
+		x->status = strstr(err->msg, "No such file") || strstr(err->msg, "not found") ? EXIT_NOT_FOUND
+											      : EXIT_CANNOT_START;
+		return r;
+	}
+	send_size(x);
+	return ttrpc_call(x->client, AGENT_SERVICE_NAME, "WaitProcess", &req.base,
+		&podvm__agent__v1__wait_process_response__descriptor, 0, on_wait, x, NULL, err);
+}
+
+static int watch_signals(struct exec *x, struct err *err)
+{
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH};
+	sigset_t set;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)sigemptyset(&set);
+	for (unsigned i = 0; i < ARRAY_SIZE(signals); i++)
+		(void)sigaddset(&set, signals[i]);
+	return loop_add_signals(x->loop, &set, on_signal, x, err);
+}
+
+static void forget(struct exec *x)
+{
+	Podvm__Agent__V1__ProcessRequest req = PODVM__AGENT__V1__PROCESS_REQUEST__INIT;
+
+	if (!x->created)
+		return;
+	req.container_id = x->container_id;
+	req.exec_id = x->exec_id;
+	/* When the pod has gone, so has the process. */
+	(void)call(x, "DeleteProcess", &req.base, &podvm__agent__v1__empty__descriptor, NULL);
+}
+
+static void exec_fini(struct exec *x)
+{
+	restore_mode(x);
+	ttrpc_client_free(x->client);
+	loop_timer_cancel(&x->drain);
+	for (unsigned i = 0; i < ARRAY_SIZE(x->out); i++) {
+		loop_remove_fd(&x->out[i].src);
+		close_fd(&x->out[i].fd);
+	}
+	input_close(x);
+	forget(x);
+	close_fd(&x->calls);
+	buf_fini(&x->pending);
+	loop_free(x->loop);
+	pod_entry_fini(&x->pod);
+}
+
+static int exec_all(struct exec *x, const char *pod, struct err *err)
+{
+	int r = find_container(x, pod, err);
+
+	if (r == 0)
+		r = loop_new(&x->loop, err);
+	if (r == 0)
+		r = watch_signals(x, err);
+	if (r == 0)
+		r = create(x, err);
+	if (r == 0)
+		r = attach(x, err);
+	if (r == 0)
+		r = start(x, err);
+	if (r < 0)
+		return r;
+	raw_mode(x);
+	r = loop_run(x->loop);
+	restore_mode(x);
+	if (r < 0)
+		return err_set(err, -r, "event loop: %s", strerror(-r));
+	if (x->err.code) {
+		*err = x->err;
+		return -err->code;
+	}
+	return 0;
+}
+
+static int parse_options(const struct cmd *cmd, int argc, char **argv, struct exec *x)
+{
+	int o;
+
+	while ((o = cmd_getopt(cmd, argc, argv)) != -1)
+		switch (o) {
+		case 'i':
+			x->interactive = true;
+			break;
+		case 't':
+			x->tty = true;
+			break;
+		case 'c':
+			x->container = optarg;
+			break;
+		case 'e':
+			if (!strchr(optarg, '=') || optarg[0] == '=')
+				return cmd_usage(cmd, "--env '%s': give NAME=VALUE", optarg);
+			if (x->n_env == ENV_MAX)
+				return cmd_usage(cmd, "--env: at most %d", ENV_MAX);
+			x->env[x->n_env++] = optarg;
+			break;
+		case 'w':
+			if (optarg[0] != '/')
+				return cmd_usage(cmd, "--workdir '%s': give an absolute path", optarg);
+			x->cwd = optarg;
+			break;
+		case 'u':
+			x->user = optarg;
+			break;
+		default:
+			return EXIT_USAGE;
+		}
+	return 0;
+}
+
+static int exec_run(const struct cmd *cmd, int argc, char **argv)
+{
+	struct exec x = {.calls = -1,
+		.in_stream = -1,
+		.out = {{.fd = -1}, {.fd = -1}},
+		.pending = BUF_INIT(PENDING_MAX),
+		.status = 1};
+	struct err err = {0};
+	const char *pod;
+	int r = parse_options(cmd, argc, argv, &x);
+
+	if (r)
+		return r;
+	if (argc == optind)
+		return cmd_usage(cmd, "give the name or id of a pod, and a command");
+	pod = argv[optind++];
+	if (optind < argc && str_eq(argv[optind], "--"))
+		optind++;
+	if (optind == argc)
+		return cmd_usage(cmd, "give the command to run in pod '%s'", pod);
+	x.args = argv + optind;
+	r = exec_all(&x, pod, &err);
+	exec_fini(&x);
+	if (r < 0)
+		(void)cmd_fail(&err);
+	return r < 0 && x.status == 0 ? 1 : x.status;
+}
+
+const struct cmd cmd_exec = {
+	.name = "exec",
+	.args = "POD [--] COMMAND [ARGUMENT]...",
+	.summary = "run a command in a container of a running pod",
+	.description = "Runs one more process in the container, with the container's user, environment, folder, "
+		       "capabilities and limits "
+		       "where the options say nothing else. Without --container it is the pod's first. Options stand "
+		       "before the pod.\n\n"
+		       "It ends with the exit status of the process; 126 when it could not be started, 127 when there "
+		       "is no such program. "
+		       "Ctrl-C goes to the process; the second one ends podvm exec, and the process with it.",
+	.examples = "podvm exec web -- ls -l /\tone command\n"
+		    "podvm exec -it web -- sh\ta shell with a terminal\n"
+		    "podvm exec -i -c db web -- sh -c 'cat >/data/dump' <dump\tfrom standard input\n",
+	.completes = "pod",
+	.needs_root = true,
+	.options_first = true,
+	.options = {{"interactive", 'i', NULL, "pass standard input on"}, {"tty", 't', NULL, "with a terminal"},
+		{"container", 'c', "NAME", "in this container"},
+		{"env", 'e', "NAME=VALUE", "set a variable, besides the container's own; may be repeated"},
+		{"workdir", 'w', "DIR", "in this folder"},
+		{"user", 'u', "USER[:GROUP]", "as this user, by name or number"}},
+	.run = exec_run,
+};

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <getopt.h>
+
+#include "base/bytes.h"
+#include "base/fd.h"
+#include "cli/cmd.h"
+#include "cli/pods.h"
+#include "cli/text.h"
+
+enum format { FORMAT_TABLE, FORMAT_IDS, FORMAT_NAMES, FORMAT_JSON };
+
+static int add_row(struct text_table *t, const struct pod_entry *e)
+{
+	uint64_t now = time_real_ns(), created = (uint64_t)pod_state_number(e, "createdNs");
+	char status[32], age[16];
+	unsigned running, all;
+
+	pod_status(e, status);
+	pod_containers_count(e, &running, &all);
+	text_age(age, now > created ? now - created : 0);
+	if (text_table_add(t, "%s", pod_state_text(e, "name")) < 0 || text_table_add(t, "%s", e->id) < 0 ||
+		text_table_add(t, "%s", status) < 0 || text_table_add(t, "%s", age) < 0)
+		return -ENOMEM;
+	return text_table_add(t, "%u/%u", running, all);
+}
+
+static int print_table(const struct pod_entry *list, size_t n, bool all, struct err *err)
+{
+	static const char *const heads[] = {"NAME", "ID", "STATUS", "AGE", "CONTAINERS"};
+	auto_table struct text_table t = {.columns = ARRAY_SIZE(heads)};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(heads); i++)
+		r = text_table_add(&t, "%s", heads[i]);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		if (all || list[i].alive)
+			r = add_row(&t, &list[i]);
+	if (r < 0)
+		return err_set(err, -r, "list pods: out of memory");
+	text_table_print(&t, stdout);
+	return 0;
+}
+
+static int print_json(const struct pod_entry *list, size_t n, bool all, struct err *err)
+{
+	json_t *out = json_array();
+	int r = out ? 0 : -1;
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (!all && !list[i].alive)
+			continue;
+		r = json_object_set_new(list[i].state, "alive", json_boolean(list[i].alive));
+		if (r == 0)
+			r = json_array_append(out, list[i].state);
+	}
+	if (r == 0)
+		r = json_dumpf(out, stdout, JSON_INDENT(2));
+	(void)putchar('\n');
+	json_decref(out);
+	return r < 0 ? err_set(err, ENOMEM, "list pods: out of memory") : 0;
+}
+
+static int print_all(const struct pod_entry *list, size_t n, bool all, enum format format, struct err *err)
+{
+	if (format == FORMAT_TABLE)
+		return print_table(list, n, all, err);
+	if (format == FORMAT_JSON)
+		return print_json(list, n, all, err);
+	for (size_t i = 0; i < n; i++)
+		if (all || list[i].alive)
+			(void)puts(format == FORMAT_IDS ? list[i].id : pod_state_text(&list[i], "name"));
+	return 0;
+}
+
+static int ps_run(const struct cmd *cmd, int argc, char **argv)
+{
+	enum format format = FORMAT_TABLE;
+	struct pod_entry *list = NULL;
+	struct err err = {0};
+	bool all = false;
+	size_t n = 0;
+	int o, r;
+
+	while ((o = cmd_getopt(cmd, argc, argv)) != -1)
+		switch (o) {
+		case 'a':
+			all = true;
+			break;
+		case 'q':
+			format = FORMAT_IDS;
+			break;
+		case 'n':
+			format = FORMAT_NAMES;
+			break;
+		case 'j':
+			format = FORMAT_JSON;
+			break;
+		default:
+			return EXIT_USAGE;
+		}
+	if (argc > optind)
+		return cmd_usage(cmd, "'%s' is one argument too many", argv[optind]);
+	r = pod_list(&list, &n, &err);
+	if (r < 0)
+		return cmd_fail(&err);
+	r = print_all(list, n, all, format, &err);
+	pod_list_free(list, n);
+	return r < 0 ? cmd_fail(&err) : cmd_flush();
+}
+
+const struct cmd cmd_ps = {
+	.name = "ps",
+	.args = "",
+	.summary = "list pods",
+	.description = "Shows the pods that run, the oldest first. CONTAINERS counts those that run at this moment, of "
+		       "all that "
+		       "belong to the pod (init containers that are no sidecars are not counted).\n\n"
+		       "A detached pod that has ended stays for 'podvm logs' and 'podvm inspect' until 'podvm rm'; "
+		       "--all shows "
+		       "those too.",
+	.examples = "podvm ps\tthe running pods\npodvm ps -a\tthose that have ended, too\n"
+		    "podvm rm $(podvm ps -aq)\tremove what has ended\n",
+	.completes = "",
+	.needs_root = true,
+	.options = {{"all", 'a', NULL, "also pods that have ended"}, {"quiet", 'q', NULL, "only ids, one on each line"},
+		{"names", 'n', NULL, "only names, one on each line"},
+		{"json", 'j', NULL, "as JSON: all that is recorded of each pod"}},
+	.run = ps_run,
+};
