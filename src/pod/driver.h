@@ -8,6 +8,7 @@
  *
  * Every process of the VM dies with the process that started it.
  */
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -24,6 +25,7 @@ struct vm_config {
 	const char *share_dir;	   /* folder that the guest sees as virtio-fs tag "podvm" */
 	const char *vsock_path;	   /* host side of vsock: an AF_UNIX socket that the driver binds and listens on */
 	uint64_t cid;		   /* guest's vsock CID */
+	bool kvm;		   /* driver_probe said kvm_usable; otherwise the guest is emulated */
 };
 
 enum vm_end {
