@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
 #include <sched.h>
@@ -189,7 +188,8 @@ int jail_enter(const char *root, struct jail *ret, struct err *err)
 	if (r < 0)
 		return r;
 	/* Step 6: no way back up, no look from outside, no life without the parent. */
-	if (setgroups(0, NULL) < 0)
+	/* The bare system call: glibc's would look for other threads to tell. */
+	if (syscall(SYS_setgroups, 0, NULL) < 0)
 		return err_errno(err, "jail: drop groups");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
 		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
