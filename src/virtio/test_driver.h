@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 
 #include "base/bytes.h"
+#include "base/cleanup.h"
 #include "virtio/device.h"
 
 #define DRV_GPA 0x100000 /* where drv_vm's memory begins */
@@ -28,27 +29,47 @@
 
 struct drv_vm {
 	uint8_t *mem;
+	int fd; /* of drv_vm_init_shared, else -1 */
 	uint64_t size, used;
 	struct guest_mem gm; /* one region, [DRV_GPA, DRV_GPA + size) */
 };
 
-drv_fn void drv_vm_init(struct drv_vm *vm, uint64_t size)
+drv_fn void drv_vm_map(struct drv_vm *vm, uint64_t size, int fd)
 {
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0);
 	int r;
 
 	assert(p != MAP_FAILED);
-	*vm = (struct drv_vm){.mem = p, .size = size};
+	*vm = (struct drv_vm){.mem = p, .fd = fd, .size = size};
 	r = guest_mem_add(&vm->gm, DRV_GPA, size, p, NULL);
 	assert(r == 0);
 	(void)r;
 }
 
+drv_fn void drv_vm_init(struct drv_vm *vm, uint64_t size)
+{
+	drv_vm_map(vm, size, -1);
+}
+
+/* Memory in a memfd, vm->fd, for a back end to map. */
+drv_fn void drv_vm_init_shared(struct drv_vm *vm, uint64_t size)
+{
+	int fd = memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING), r;
+
+	assert(fd >= 0);
+	r = ftruncate(fd, (off_t)size);
+	assert(r == 0);
+	(void)r;
+	drv_vm_map(vm, size, fd);
+}
+
 drv_fn void drv_vm_fini(struct drv_vm *vm)
 {
-	if (vm->mem)
+	if (vm->mem) {
 		(void)munmap(vm->mem, vm->size);
-	*vm = (struct drv_vm){0};
+		close_fd(&vm->fd);
+	}
+	*vm = (struct drv_vm){.fd = -1};
 }
 
 /* Zeroed guest memory; `align` is a power of two. */
