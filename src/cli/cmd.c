@@ -48,14 +48,18 @@ static void parser_init(struct parser *p, const struct cmd *cmd)
 
 bool cmd_wants_help(const struct cmd *cmd, int argc, char **argv)
 {
+	auto_free char **copy = calloc((size_t)argc + 1, sizeof(*copy)); /* getopt_long moves arguments about */
 	struct parser p;
 	bool wanted = false;
 	int o;
 
+	if (!copy)
+		return false;
+	memcpy(copy, argv, (size_t)argc * sizeof(*copy));
 	parser_init(&p, cmd);
 	opterr = 0;
 	optind = 0; /* glibc: start again, also with a new '+' */
-	while (!wanted && (o = getopt_long(argc, argv, p.shorts, p.longs, NULL)) != -1)
+	while (!wanted && (o = getopt_long(argc, copy, p.shorts, p.longs, NULL)) != -1)
 		wanted = o == OPT_HELP || o == 'h';
 	optind = 0;
 	return wanted;

@@ -43,7 +43,7 @@ int cmd_getopt(const struct cmd *cmd, int argc, char **argv);
 int cmd_fail(const struct err *err);
 /* Prints "podvm COMMAND: <message>" and a hint to --help; returns EXIT_USAGE. */
 int cmd_usage(const struct cmd *cmd, const char *fmt, ...) printf_like(2, 3);
-/* True when the arguments ask for --help. argv may be permuted, as getopt_long(3) does. */
+/* True when the arguments ask for --help. */
 bool cmd_wants_help(const struct cmd *cmd, int argc, char **argv);
 /* Whether all of stdout could be written (a full disk is an error, also of a command that only prints); 0 or 1. */
 int cmd_flush(void);

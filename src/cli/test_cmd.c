@@ -119,19 +119,26 @@ static void help_is_seen_where_it_is_ours(void **state)
 		{&demo, "demo -n -h", false}, /* the value of --name */
 		{&demo, "demo -- --help", false},
 		{&demo, "demo --bad --help", true},
+		{&demo, "demo x --name", false},
+		{&demo, "demo x -a y", false},
 		{&first, "first pod ls --help", false},
 		{&first, "first -h pod", true},
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(t); i++) {
-		char text[200], *argv[16] = {NULL}, *save = NULL;
+		char text[200], order[200], *argv[16] = {NULL}, *save = NULL;
 		int argc = 0;
 
 		(void)str_copy(text, sizeof(text), t[i].line);
 		for (char *w = strtok_r(text, " ", &save); w; w = strtok_r(NULL, " ", &save))
 			argv[argc++] = w;
+		(void)str_copy(order, sizeof(order), "");
 		if (cmd_wants_help(t[i].cmd, argc, argv) != t[i].want)
 			fail_msg("%s", t[i].line);
+		for (int k = 0; k < argc; k++)
+			(void)snprintf(
+				order + strlen(order), sizeof(order) - strlen(order), "%s%s", k ? " " : "", argv[k]);
+		assert_string_equal(order, t[i].line); /* the command still sees the order that was typed */
 	}
 }
 
