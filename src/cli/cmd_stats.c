@@ -142,9 +142,10 @@ static json_t *find(const json_t *list, const char *key, const json_t *like)
 	json_t *item;
 	size_t i;
 
-	json_array_foreach (list, i, item)
+	json_array_foreach (list, i, item) {
 		if (str_eq(json_text(item, key), json_text(like, key)))
 			return item;
+	}
 	return NULL;
 }
 
@@ -161,8 +162,9 @@ static void percent_all(json_t *now, const json_t *before, long long elapsed_ns)
 	json_t *item;
 	size_t i;
 
-	json_array_foreach (now, i, item)
+	json_array_foreach (now, i, item) {
 		percent(item, find(before, "name", item), elapsed_ns);
+	}
 }
 
 static void compare(json_t *now, const json_t *before)
@@ -214,10 +216,11 @@ static int add_pod(struct text_table *t, const json_t *pod)
 	char part[40];
 	size_t i;
 
-	json_array_foreach (list, i, item)
+	json_array_foreach (list, i, item) {
 		if (add_row(t, &(struct row){
 				       name, json_text(item, "name"), item, "memoryWorkingSet", "memoryLimit", "pids"}))
 			return -ENOMEM;
+	}
 	if (add_row(t, &(struct row){name, "(guest)", json_object_get(pod, "guest"), "memoryWorkingSet", "memoryLimit",
 			       "pids"}))
 		return -ENOMEM;
@@ -240,8 +243,9 @@ static int print_table(const json_t *pods, struct err *err)
 
 	for (i = 0; r == 0 && i < ARRAY_SIZE(heads); i++)
 		r = text_table_add(&t, "%s", heads[i]);
-	json_array_foreach (pods, i, pod)
+	json_array_foreach (pods, i, pod) {
 		r = r == 0 ? add_pod(&t, pod) : r;
+	}
 	if (r < 0)
 		return err_set(err, ENOMEM, "out of memory");
 	text_table_print(&t, stdout);

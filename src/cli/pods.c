@@ -60,11 +60,12 @@ int pod_container_default(const struct pod_entry *e, const json_t **ret, struct 
 	const json_t *list = pod_containers(e), *c;
 	size_t i;
 
-	json_array_foreach (list, i, c)
+	json_array_foreach (list, i, c) {
 		if (!json_is_true(json_object_get(c, "init"))) {
 			*ret = c;
 			return 0;
 		}
+	}
 	return err_set(err, ENOENT, "pod '%s' has no container yet", pod_state_text(e, "name"));
 }
 
@@ -170,8 +171,9 @@ unsigned pod_host_processes(const struct pod_entry *e, struct host_process ret[H
 	if (!e->alive)
 		return 0;
 	n += read_process(&ret[n], "podvm", (pid_t)pod_state_number(e, "pid"));
-	json_array_foreach (list, i, p)
+	json_array_foreach (list, i, p) {
 		if (n < HOST_PROCESSES_MAX)
 			n += read_process(&ret[n], json_text(p, "name"), (pid_t)json_number(p, "pid"));
+	}
 	return n;
 }

@@ -125,7 +125,7 @@ static int look_at_manifest(struct job *j, struct err *err)
 		.argv = inspect, .cwd = j->work, .lock_fd = j->f->work->fd, .max_out = IMAGE_JSON_MAX, .ret_out = &raw};
 	int r = tool_run(&t, err);
 
-	if (r < 0)
+	if (r < 0 || !raw)
 		return r;
 	r = file_write_atomic(j->f->work->fd, "raw", raw, strlen(raw), 0600, err);
 	if (r < 0)
@@ -134,7 +134,7 @@ static int look_at_manifest(struct job *j, struct err *err)
 	t.ret_out = &text;
 	t.max_out = 256;
 	r = tool_run(&t, err);
-	if (r < 0)
+	if (r < 0 || !text)
 		return r;
 	text[strcspn(text, "\n")] = '\0';
 	if (!digest_ok(text))

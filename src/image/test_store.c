@@ -31,10 +31,10 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct err err = {0};
 
+	*state = f;
 	(void)str_copy(f->dir, sizeof(f->dir), "/tmp/podvm-test-store.XXXXXX");
 	if (!mkdtemp(f->dir) || setenv("PODVM_STATE", f->dir, 1) < 0)
 		return -1;
-	*state = f;
 	return store_open(&f->s, &err);
 }
 

@@ -34,16 +34,17 @@ static int drop_overlay_xattrs(const char *path, char *names, struct err *err)
 int tree_settle(const char *path, uint64_t *ret_bytes, struct err *err)
 {
 	char *const roots[] = {(char *)(uintptr_t)path, NULL};
-	auto_free char *names = malloc(XATTR_LIST_MAX);
 	cleanup_with(close_fts) FTS *walk = NULL;
+	auto_free char *names = NULL;
 	uint64_t bytes = 0;
 	FTSENT *e;
 
-	if (!names)
-		return err_set(err, ENOMEM, "walk '%s': out of memory", path);
 	walk = fts_open(roots, FTS_PHYSICAL | FTS_XDEV, NULL);
 	if (!walk)
 		return err_errno(err, "walk '%s'", path);
+	names = malloc(XATTR_LIST_MAX);
+	if (!names)
+		return err_set(err, ENOMEM, "walk '%s': out of memory", path);
 	while ((errno = 0, e = fts_read(walk))) {
 		int r;
 
