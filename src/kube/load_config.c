@@ -84,13 +84,6 @@ static int read_identity(struct loader *l, struct load_config *config, struct tr
 	const char *name = load_str(meta, "name"), *ns = load_str(meta, "namespace"), *wrong;
 	const char *kind = config->secret ? "Secret" : "ConfigMap";
 
-	/* These have no use here; reading them keeps the books. */
-	(void)load_get(meta, "uid");
-	(void)load_get(meta, "labels");
-	(void)load_get(meta, "annotations");
-	(void)load_get(meta, "generateName");
-	(void)load_get(doc, "type");
-	(void)load_get(doc, "immutable");
 	if (!name)
 		return load_error_of(
 			l, meta ? meta : doc, meta ? "name" : "metadata", "a %s needs metadata.name", kind);

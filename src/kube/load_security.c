@@ -97,7 +97,6 @@ static int check_apparmor(struct loader *l, struct tree_node *profile)
 {
 	const char *type = load_str(profile, "type");
 
-	(void)load_get(profile, "localhostProfile");
 	if (!profile || str_eq(type, "Unconfined"))
 		return 0;
 	if (str_eq(type, "Localhost"))

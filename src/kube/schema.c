@@ -283,7 +283,8 @@ static int note_ignored(const struct check *c, const struct schema_field *f, con
 {
 	char what[320];
 
-	if (schema_is_empty(n) || (f->quiet && n->kind == TREE_STRING && str_eq(n->text, f->quiet)))
+	if (f->silent || schema_is_empty(n) || (n->kind == TREE_MAP && !n->n) ||
+		(f->quiet && n->kind == TREE_STRING && str_eq(n->text, f->quiet)))
 		return 0;
 	for (size_t i = 0; i < c->seen->n; i++)
 		if (c->seen->fields[i] == f)

@@ -38,6 +38,7 @@ struct schema_field {
 	int64_t min, max;	   /* of an int; both 0: what an int32 holds */
 	const char *why;	   /* IGNORED: why it does nothing here; UNSUPPORTED: why not and what to do instead */
 	const char *quiet;	   /* IGNORED: a value that needs no note, because it asks for what is done anyway */
+	bool silent;		   /* IGNORED: no note at all: it changes nothing in a cluster's pod either */
 };
 
 struct schema_object {

@@ -10,6 +10,18 @@
 
 /* ---- metadata ---- */
 
+/* What every object's metadata has, but only an API server fills in. */
+#define META_OF_API_SERVER                                                                                             \
+	{STR("selfLink"), NO_API_SERVER}, {STR("resourceVersion"), NO_API_SERVER},                                     \
+		{INT("generation"), RANGE(INT64_MIN, INT64_MAX), NO_API_SERVER},                                       \
+		{STR("creationTimestamp"), NO_API_SERVER}, {STR("deletionTimestamp"), NO_API_SERVER},                  \
+		{INT("deletionGracePeriodSeconds"), RANGE(INT64_MIN, INT64_MAX), NO_API_SERVER},                       \
+		{OBJ("ownerReferences", schema_owner_reference), LIST, NO_API_SERVER},                                 \
+		{STR("finalizers"), LIST, NO_API_SERVER}, {STR("clusterName"), NO_API_SERVER},                         \
+	{                                                                                                              \
+		ANY("managedFields"), LIST, NO_API_SERVER                                                              \
+	}
+
 static const struct schema_field meta_fields[] = {
 	{STR("name")},
 	{STR("generateName"), HINT("the name gets five characters made from the pod's uid")},
@@ -17,18 +29,20 @@ static const struct schema_field meta_fields[] = {
 	{STR("uid"), HINT("default: made for each run")},
 	{STR_MAP("labels")},
 	{STR_MAP("annotations")},
-	{STR("selfLink"), NO_API_SERVER},
-	{STR("resourceVersion"), NO_API_SERVER},
-	{INT("generation"), RANGE(INT64_MIN, INT64_MAX), NO_API_SERVER},
-	{STR("creationTimestamp"), NO_API_SERVER},
-	{STR("deletionTimestamp"), NO_API_SERVER},
-	{INT("deletionGracePeriodSeconds"), RANGE(INT64_MIN, INT64_MAX), NO_API_SERVER},
-	{OBJ("ownerReferences", schema_owner_reference), LIST, NO_API_SERVER},
-	{STR("finalizers"), LIST, NO_API_SERVER},
-	{STR("clusterName"), NO_API_SERVER},
-	{ANY("managedFields"), LIST, NO_API_SERVER},
+	META_OF_API_SERVER,
 };
 static const struct schema_object meta = OBJECT(meta, "ObjectMeta");
+
+static const struct schema_field config_meta_fields[] = {
+	{STR("name")},
+	{STR("generateName"), REFUSED("the pod refers to it by its name; give metadata.name")},
+	{STR("namespace"), HINT("default: the pod's")},
+	{STR("uid"), SILENT, IGNORED("nothing looks at it")},
+	{STR_MAP("labels"), SILENT, IGNORED("nothing looks at them")},
+	{STR_MAP("annotations"), SILENT, IGNORED("nothing looks at them")},
+	META_OF_API_SERVER,
+};
+static const struct schema_object config_meta = OBJECT(config_meta, "ObjectMeta");
 
 /* ---- environment ---- */
 
@@ -84,7 +98,7 @@ static const struct schema_object seccomp = OBJECT(seccomp, "SeccompProfile");
 
 static const struct schema_field apparmor_fields[] = {
 	{STR("type"), REQUIRED, WORDS("RuntimeDefault", "Unconfined", "Localhost")},
-	{STR("localhostProfile")},
+	{STR("localhostProfile"), REFUSED("the guest's kernel has no AppArmor profiles; use seccompProfile")},
 };
 static const struct schema_object apparmor = OBJECT(apparmor, "AppArmorProfile");
 
@@ -287,20 +301,20 @@ const struct schema_object schema_pod = OBJECT(pod, "Pod");
 static const struct schema_field config_map_fields[] = {
 	{STR("apiVersion"), REQUIRED},
 	{STR("kind"), REQUIRED},
-	{OBJ("metadata", meta)},
+	{OBJ("metadata", config_meta)},
 	{STR_MAP("data")},
 	{STR_MAP("binaryData"), HINT("base64")},
-	{BOOL("immutable"), HINT("nothing changes it while a pod runs")},
+	{BOOL("immutable"), SILENT, IGNORED("nothing changes it while a pod runs")},
 };
 const struct schema_object schema_config_map = OBJECT(config_map, "ConfigMap");
 
 static const struct schema_field secret_fields[] = {
 	{STR("apiVersion"), REQUIRED},
 	{STR("kind"), REQUIRED},
-	{OBJ("metadata", meta)},
-	{STR("type"), HINT("any")},
+	{OBJ("metadata", config_meta)},
+	{STR("type"), SILENT, IGNORED("any; the keys are not checked against it")},
 	{STR_MAP("data"), HINT("base64")},
 	{STR_MAP("stringData"), HINT("plain text; replaces data")},
-	{BOOL("immutable"), HINT("nothing changes it while a pod runs")},
+	{BOOL("immutable"), SILENT, IGNORED("nothing changes it while a pod runs")},
 };
 const struct schema_object schema_secret = OBJECT(secret, "Secret");

@@ -25,6 +25,7 @@
 #define IGNORED(w) .status = SCHEMA_IGNORED, .why = (w)
 #define REFUSED(w) .status = SCHEMA_UNSUPPORTED, .why = (w)
 #define QUIET(v) .quiet = (v)
+#define SILENT .silent = true
 #define HINT(w) .why = (w)
 
 /* The object `id` made of the array id##_fields. */

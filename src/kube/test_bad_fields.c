@@ -291,9 +291,9 @@ static const struct bad unsupported[] = {
 							    "supported: containers run on Linux; leave it out"},
 	{POD "  os: {name: windows}\n", "8: spec.os.name: windows containers do not run here; use linux"},
 	{POD "    securityContext: {appArmorProfile: {type: Localhost, localhostProfile: x}}\n",
-		"8: spec.containers[0].securityContext.appArmorProfile: the guest's kernel has no AppArmor profiles; "
-		"use seccompProfile, or type: Unconfined"},
-	{POD "  securityContext: {appArmorProfile: {type: Localhost, localhostProfile: x}}\n",
+		"8: spec.containers[0].securityContext.appArmorProfile.localhostProfile: not supported: the guest's "
+		"kernel has no AppArmor profiles; use seccompProfile"},
+	{POD "  securityContext: {appArmorProfile: {type: Localhost}}\n",
 		"8: spec.securityContext.appArmorProfile: the guest's kernel has no AppArmor profiles; use "
 		"seccompProfile, or type: Unconfined"},
 	{POD "    resources: {claims: [{name: x}]}\n", "8: spec.containers[0].resources.claims: not supported: devices "
