@@ -361,7 +361,8 @@ static int detach(struct run *run, struct err *err)
 	for (int i = 0; i < 3; i++)
 		(void)dup2(null, i);
 	(void)close(null);
-	(void)chdir("/");
+	if (chdir("/") < 0)
+		_exit(1);
 	_exit(supervise_and_report(run));
 }
 
