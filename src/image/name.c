@@ -8,7 +8,8 @@
  * part is below library/. No tag means latest; a digest makes the tag meaningless, so it is dropped. Only sha256 digests are known.
  *
  * Images from a file or folder get a name below localhost/, from the file's name and the reference asked for.
- * Refused: other transports, upper case in paths, names longer than IMAGE_NAME_MAX (they become file names of the store).
+ * Refused: other transports, hosts named like a transport, upper case in paths, names longer than IMAGE_NAME_MAX (they become
+ * file names of the store).
  */
 #include <ctype.h>
 #include <errno.h>
@@ -203,6 +204,11 @@ int image_ref_parse(const char *text, char dst[512], struct err *err)
 		dst[0] = '\0';
 		return err_set(err, EINVAL, "image name '%.40s...' is longer than %d characters", text, IMAGE_NAME_MAX);
 	}
+	/* A host named like a transport, with a port: its name could not be told from a path. */
+	for (unsigned i = 0; i < ARRAY_SIZE(local_transports); i++)
+		if (str_has_prefix(dst, local_transports[i]))
+			return err_set(err, EINVAL, "image name '%s': a registry cannot be named '%.*s'", text,
+				(int)strlen(local_transports[i]) - 1, dst);
 	return 0;
 }
 

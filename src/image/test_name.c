@@ -112,6 +112,7 @@ static void bad_names_are_refused(void **state)
 		"a%b",
 		"a\nb",
 		"a\\b",
+		"docker://oci:21/x",
 		"oci:",
 		"oci:/x:",
 		"oci::x",
