@@ -389,20 +389,40 @@ static const char *type_name(const struct schema_field *f)
 	return "";
 }
 
-static int markdown_object(struct buf *out, const char *path, const struct schema_object *object)
+/* A later member of the same kind, which is shown in full; NULL: none. */
+static const struct schema_field *same_below(const struct schema_object *object, size_t i)
+{
+	for (size_t k = i + 1; object->fields[i].object && k < object->n; k++)
+		if (object->fields[k].object == object->fields[i].object)
+			return &object->fields[k];
+	return NULL;
+}
+
+static int markdown_field(
+	struct buf *out, const char *member, const struct schema_field *f, const struct schema_field *as)
 {
 	static const char *const status[] = {"supported", "ignored", "**error**"};
+	int r = buf_printf(out, "| `%s` | %s%s | %s | %s%s%s", member, f->list ? "list of " : "", type_name(f),
+		status[f->status], f->required ? "required" : "", f->required && f->why ? "; " : "",
+		f->why ? f->why : "");
+
+	if (r == 0 && as && f->status == SCHEMA_SUPPORTED)
+		r = buf_printf(out, "as `%s` below", as->name);
+	return r < 0 ? r : buf_append_str(out, " |\n");
+}
+
+static int markdown_object(struct buf *out, const char *path, const struct schema_object *object)
+{
 	char member[256];
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < object->n; i++) {
-		const struct schema_field *f = &object->fields[i];
+		const struct schema_field *f = &object->fields[i], *as = same_below(object, i);
 
 		(void)snprintf(
 			member, sizeof(member), "%s%s%s%s", path, *path ? "." : "", f->name, f->list ? "[]" : "");
-		r = buf_printf(out, "| `%s` | %s%s | %s | %s%s |\n", member, f->list ? "list of " : "", type_name(f),
-			status[f->status], f->required ? "required" : "", f->why ? f->why : "");
-		if (r == 0 && f->object && f->status == SCHEMA_SUPPORTED)
+		r = markdown_field(out, member, f, as);
+		if (r == 0 && f->object && !as && f->status == SCHEMA_SUPPORTED)
 			r = markdown_object(out, member, f->object);
 	}
 	return r;
