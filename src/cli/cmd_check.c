@@ -17,7 +17,6 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -37,6 +36,7 @@
 #define MEMORY_FAIL (UINT64_C(256) << 20)
 #define MEMORY_WARN (UINT64_C(1) << 30)
 #define TOOL_TIMEOUT_MS 10000
+#define MANIFEST_MAX (1u << 20)
 
 enum verdict { VERDICT_OK, VERDICT_WARN, VERDICT_FAIL };
 
@@ -312,22 +312,51 @@ static void check_image_tools(struct result *r)
 	say(r, VERDICT_OK, "", "%s", found);
 }
 
+/* Whether the guest image holds the podvm-agent that is installed now; -1 when that cannot be told. */
+static int agent_is_current(const char *manifest)
+{
+	auto_free char *text = NULL, *out = NULL;
+	char agent[PATH_LEN];
+	const char *const argv[] = {"sha256sum", agent, NULL};
+	const char *built;
+	json_t *m;
+	int same = -1;
+
+	if (path_helper(agent, "podvm-agent", NULL) < 0 ||
+		file_read(AT_FDCWD, manifest, MANIFEST_MAX, &text, NULL, NULL) < 0 ||
+		spawn_run(argv, 1024, &out, TOOL_TIMEOUT_MS, NULL) < 0)
+		return -1;
+	m = json_loads(text, 0, NULL);
+	built = json_string_value(json_object_get(json_object_get(m, "agent"), "sha256"));
+	if (built && strlen(built) == 64)
+		same = strncmp(out, built, 64) == 0;
+	json_decref(m);
+	return same;
+}
+
 static void check_guest(struct result *r)
 {
 	static const char *const files[] = {"vmlinux", "initramfs", "manifest.json"};
-	char path[PATH_LEN], agent[PATH_LEN];
-	struct stat image, built;
+	char path[PATH_LEN];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(files); i++)
 		if (str_format(path, sizeof(path), NULL, "%s/guest/current/%s", path_state(), files[i]) < 0 ||
-			stat(path, &image) < 0) {
+			access(path, R_OK) < 0) {
 			say(r, VERDICT_FAIL, "podvm image build", "no '%s': %s", path, strerrordesc_np(errno));
 			return;
 		}
-	if (path_helper(agent, "podvm-agent", NULL) == 0 && stat(agent, &built) == 0 && built.st_mtime > image.st_mtime)
-		say(r, VERDICT_WARN, "podvm image build", "%s/guest/current is older than podvm-agent", path_state());
-	else
-		say(r, VERDICT_OK, "", "%s/guest/current", path_state());
+	switch (agent_is_current(path)) {
+	case 0:
+		say(r, VERDICT_WARN, "podvm image build",
+			"%s/guest/current has another podvm-agent than the one installed", path_state());
+		break;
+	case 1:
+		say(r, VERDICT_OK, "", "%s/guest/current, with the podvm-agent installed", path_state());
+		break;
+	default:
+		say(r, VERDICT_WARN, "podvm image build", "%s/guest/current: cannot tell which podvm-agent it has",
+			path_state());
+	}
 }
 
 /* ---- the command ---- */

@@ -26,8 +26,7 @@
 #include "base/fd.h"
 #include "base/loop.h"
 #include "cli/cmd.h"
-#include "cli/pods.h"
-#include "oci/image_config.h"
+#include "cli/exec_process.h"
 #include "rpc/ttrpc.h"
 
 #define PENDING_MAX 65536
@@ -47,7 +46,7 @@ struct exec {
 	/* What was asked for. */
 	bool interactive, tty;
 	const char *container, *cwd, *user;
-	const char *env[ENV_MAX];
+	char *env[ENV_MAX];
 	size_t n_env;
 	char **args;
 
@@ -330,86 +329,6 @@ static int find_container(struct exec *x, const char *pod, struct err *err)
 	return 0;
 }
 
-/* The user's numbers, from the container's own files, which only the supervisor's mount namespace shows. */
-static json_t *resolve_user(const struct exec *x, struct err *err)
-{
-	struct image_user user = {0};
-	char run[PATH_LEN], path[2 * PATH_LEN];
-	auto_close int fd = -1;
-	json_t *groups, *out;
-
-	if (pod_run_path(run, x->pod.id, "shared/containers", err) < 0 ||
-		str_format(path, sizeof(path), err, "/proc/%lld/root%s/%s/rootfs", pod_state_number(&x->pod, "pid"),
-			run, x->container_id) < 0)
-		return NULL;
-	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0) {
-		(void)err_errno(err, "open the root of container '%s'", x->container);
-		return NULL;
-	}
-	if (image_user_resolve(&user, fd, x->user, err) < 0)
-		return NULL;
-	groups = json_array();
-	for (size_t i = 0; i < user.n_groups; i++)
-		(void)json_array_append_new(groups, json_integer(user.groups[i]));
-	out = json_pack(
-		"{s:I s:I s:o}", "uid", (json_int_t)user.uid, "gid", (json_int_t)user.gid, "additionalGids", groups);
-	if (!out)
-		(void)err_set(err, ENOMEM, "out of memory");
-	return out;
-}
-
-static json_t *text_array(const char *const *list, size_t n)
-{
-	json_t *out = json_array();
-
-	for (size_t i = 0; i < n; i++)
-		if (json_array_append_new(out, json_string(list[i])) < 0) {
-			json_decref(out);
-			return NULL;
-		}
-	return out;
-}
-
-static int set_member(json_t *process, const char *key, json_t *value, struct err *err)
-{
-	if (value && json_object_set_new(process, key, value) == 0)
-		return 0;
-	return err_set(err, EINVAL, "%s: text that is no UTF-8, or out of memory", key);
-}
-
-/* The OCI runtime spec's process object (config.md, "process"), with only what was asked for. */
-static int make_process(const struct exec *x, char **ret, struct err *err)
-{
-	json_t *process = json_object(), *user = NULL;
-	unsigned rows = 0, columns = 0;
-	size_t n = 0;
-	int r;
-
-	while (x->args[n])
-		n++;
-	r = set_member(process, "args", text_array((const char *const *)x->args, n), err);
-	if (r == 0)
-		r = set_member(process, "terminal", json_boolean(x->tty), err);
-	if (r == 0 && x->n_env)
-		r = set_member(process, "env", text_array(x->env, x->n_env), err);
-	if (r == 0 && x->cwd)
-		r = set_member(process, "cwd", json_string(x->cwd), err);
-	if (r == 0 && x->tty && window_size(&rows, &columns))
-		r = set_member(process, "consoleSize",
-			json_pack("{s:i s:i}", "height", (int)rows, "width", (int)columns), err);
-	if (r == 0 && x->user) {
-		user = resolve_user(x, err);
-		r = user ? set_member(process, "user", user, err) : -(err->code ? err->code : EINVAL);
-	}
-	if (r == 0) {
-		*ret = json_dumps(process, JSON_COMPACT);
-		r = *ret ? 0 : err_set(err, ENOMEM, "out of memory");
-	}
-	json_decref(process);
-	return r;
-}
-
 /* A call with an empty answer, waited for. */
 static int call(struct exec *x, const char *method, const ProtobufCMessage *req, const ProtobufCMessageDescriptor *type,
 	struct err *err)
@@ -425,11 +344,20 @@ static int call(struct exec *x, const char *method, const ProtobufCMessage *req,
 static int create(struct exec *x, struct err *err)
 {
 	Podvm__Agent__V1__CreateExecRequest req = PODVM__AGENT__V1__CREATE_EXEC_REQUEST__INIT;
+	struct exec_process p = {.pod = &x->pod,
+		.container = x->container,
+		.container_id = x->container_id,
+		.args = x->args,
+		.cwd = x->cwd,
+		.user = x->user,
+		.terminal = x->tty};
 	auto_free char *process = NULL;
 	int r = new_id(x, err);
 
+	if (x->tty)
+		(void)window_size(&p.rows, &p.columns);
 	if (r == 0)
-		r = make_process(x, &process, err);
+		r = exec_process_make(&p, &process, err);
 	if (r == 0)
 		r = agent_open(&x->pod, &x->calls, err);
 	if (r < 0)
@@ -440,6 +368,8 @@ static int create(struct exec *x, struct err *err)
 	req.process.len = strlen(process);
 	req.stdin = x->interactive;
 	req.terminal = x->tty;
+	req.add_env = x->env;
+	req.n_add_env = x->n_env;
 	r = call(x, "CreateExec", &req.base, &podvm__agent__v1__empty__descriptor, err);
 	x->created = r == 0;
 	return r;
