@@ -280,13 +280,12 @@ static void check_qemu(struct result *r, const struct driver_probe *p)
 static void check_helpers(struct result *r)
 {
 	static const char *const names[] = {"podvm-vmm", "podvm-agent", "build-image"};
-	struct err err = {0};
 	char path[PATH_LEN];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
-		if (path_helper(path, names[i], &err) < 0) {
+		if (path_helper(path, names[i], NULL) < 0) {
 			say(r, i == 0 ? VERDICT_FAIL : VERDICT_WARN,
-				"install podvm whole ('make install'), or set PODVM_LIBEXEC", "%s", err.msg);
+				"install podvm whole ('make install'), or set PODVM_LIBEXEC", "%s not found", names[i]);
 			return;
 		}
 	say(r, VERDICT_OK, "", "podvm-vmm, podvm-agent and build-image found");

@@ -268,7 +268,8 @@ ended() { exec {LOCK}<&-; }
 		# shellcheck disable=SC2086
 		"$PODVM" man $name >page
 		grep -q '^\.SH EXAMPLES' page
-		! man --warnings -E UTF-8 -l -Tutf8 page 2>&1 >/dev/null | grep .
+		# A machine without man-db still has the other checks.
+		! command -v man >/dev/null || ! man --warnings -E UTF-8 -l -Tutf8 page 2>&1 >/dev/null | grep .
 		run "$PODVM" $name -h
 		[ "$status" -eq 0 ]
 	done <names
