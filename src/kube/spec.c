@@ -382,15 +382,15 @@ static int compare_mounts(const void *a, const void *b)
 /* A mount of the pod on /dev hides the runtime's own below it. */
 static void remove_replaced(struct oci_spec *spec, const struct kube_container *c)
 {
-	const json_t *list = json_object_get(spec->root, "mounts");
+	json_t *list = json_object_get(spec->root, "mounts");
 
 	for (size_t i = 0; i < c->n_mounts; i++)
 		oci_remove_mount(spec, c->mounts[i].path);
 	for (size_t i = is_mounted(c, "/dev") ? json_array_size(list) : 0; i > 0; i--) {
-		const char *path = json_string_value(json_object_get(json_array_get(list, i - 1), "destination"));
+		const json_t *path = json_object_get(json_array_get(list, i - 1), "destination");
 
-		if (str_has_prefix(path, "/dev/"))
-			oci_remove_mount(spec, path);
+		if (str_has_prefix(json_string_value(path), "/dev/"))
+			(void)json_array_remove(list, i - 1);
 	}
 }
 

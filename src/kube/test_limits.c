@@ -235,13 +235,15 @@ static size_t edit(char *text, size_t len, size_t size)
 		memmove(text + at, text + end, len - end);
 		return len - (end - at);
 	case 3: /* a part twice */
-		n = MIN_OF(next_random(200), len - at);
+		n = next_random(200);
+		n = MIN_OF(n, len - at);
 		if (len + n >= size)
 			return len;
 		memmove(text + at + n, text + at, len - at);
 		return len + n;
 	default: /* a part away */
-		n = MIN_OF(next_random(20), len - at);
+		n = next_random(20);
+		n = MIN_OF(n, len - at);
 		memmove(text + at, text + at + n, len - at - n);
 		return len - n;
 	}

@@ -137,6 +137,7 @@ static void test_every_supported_field_is_read(void **state)
 	struct kube_pod *pod cleanup_with(kube_pod_freep) = test_load(text);
 	struct err err = {0};
 
+	assert_non_null(pod);
 	assert_int_equal(tree_parse(&t, "t.yaml", text, strlen(text), &err), 0);
 	for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
 		struct nodes documents = {.n = 0};

@@ -134,11 +134,10 @@ static void test_size(void **state)
 				      "    {name: c, image: i, resources: " LIMITS("2", "128Mi") "}]\n",
 			3, 128},
 		/* sidecars run beside both */
-		{"    resources: " LIMITS(
-			 "1", "64Mi") "\n  initContainers: [{name: b, image: i, restartPolicy: Always, "
-				      "resources: " LIMITS("1",
-					      "10Mi") "},\n    {name: c, image: i, resources: " LIMITS("3",
-					      "20Mi") "}]\n",
+		{"    resources: {limits: {cpu: 1, memory: 64Mi}}\n"
+		 "  initContainers:\n"
+		 "  - {name: b, image: i, restartPolicy: Always, resources: {limits: {cpu: 1, memory: 10Mi}}}\n"
+		 "  - {name: c, image: i, resources: {limits: {cpu: 3, memory: 20Mi}}}\n",
 			4, 74},
 		/* someone without a limit: never less than the default */
 		{"    resources: " LIMITS("1", "64Mi") "\n  - {name: b, image: i}\n", 2, 512},
