@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Why descriptors for mount sources: volumes are written by containers, so a component of a source path can become a
+ * symbolic link to the guest's own root at any moment (the subPath attack). openat2(2) resolves each source once, below an
+ * allowed folder and without any symbolic link; crun then binds /proc/1/fd/N, which cannot be changed any more.
+ *
+ * Namespaces: the VM is the pod. Network, IPC and UTS namespaces of the pod are the guest's first ones: the agent uses
+ * nothing in them that a container could turn against it (AF_VSOCK is guarded by the peer's CID). PID, mount and cgroup
+ * namespaces are each container's own; a shared PID namespace has an init of its own (pause.c), never the agent.
+ */
+#include "agent/adjust.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "agent/agent.h"
+#include "base/bytes.h"
+
+#define BPF_ANNOTATION "run.oci.seccomp_bpf_data"
+
+const char *const adjust_sources[] = {SHARED_DIR, VOLUMES_DIR, SHM_DIR, NULL};
+
+/* Sources of these types are no paths. */
+static const char *const fs_types[] = {"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"};
+
+void adjust_close(struct adjust_held *held)
+{
+	for (size_t i = 0; i < held->n; i++)
+		close_fd(&held->fds[i]);
+	held->n = 0;
+}
+
+/* The part of `path` below `base` ("." for base itself), or NULL. */
+static const char *below(const char *path, const char *base)
+{
+	size_t n = strlen(base);
+
+	if (strncmp(path, base, n) != 0 || (path[n] != '/' && path[n] != '\0'))
+		return NULL;
+	path += n;
+	path += strspn(path, "/");
+	return *path ? path : ".";
+}
+
+/* Opens `path` (O_PATH), which must be at or below one of the folders and be reached without symbolic links. */
+static int open_allowed(const struct adjust *how, const char *path, const char *what, struct err *err)
+{
+	struct open_how oh = {
+		.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+
+	for (size_t i = 0; how->sources[i]; i++) {
+		const char *rest = below(path, how->sources[i]);
+		auto_close int base = -1;
+		int fd;
+
+		if (!rest)
+			continue;
+		base = open(how->sources[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (base < 0)
+			return err_errno(err, "%s '%.200s': open '%s'", what, path, how->sources[i]);
+		fd = (int)syscall(SYS_openat2, base, rest, &oh, sizeof(oh));
+		if (fd >= 0)
+			return fd;
+		if (errno == EXDEV || errno == ELOOP)
+			return err_set(
+				err, EPERM, "%s '%.200s': leads through a link or out of its folder", what, path);
+		return err_set(err, EINVAL, "%s '%.200s': %s", what, path, strerror(errno));
+	}
+	return err_set(err, EPERM, "%s '%.200s': is not a folder of the pod", what, path);
+}
+
+static bool has_option(const json_t *options, const char *name)
+{
+	json_t *o;
+	size_t i;
+
+	json_array_foreach (options, i, o)
+		if (str_eq(json_string_value(o), name))
+			return true;
+	return false;
+}
+
+static int hold_source(json_t *m, const struct adjust *how, struct adjust_held *held, struct err *err)
+{
+	const char *source = json_string_value(json_object_get(m, "source"));
+	char text[40];
+	int fd;
+
+	if (!source)
+		return err_set(err, EINVAL, "a bind mount without a source");
+	fd = open_allowed(how, source, "mount source", err);
+	if (fd < 0)
+		return fd;
+	held->fds[held->n++] = fd;
+	(void)snprintf(text, sizeof(text), "/proc/1/fd/%d", fd);
+	if (json_object_set_new(m, "source", json_string(text)) < 0)
+		return err_set(err, ENOMEM, "mounts: out of memory");
+	return 0;
+}
+
+static int check_mount(json_t *m, const struct adjust *how, struct adjust_held *held, struct err *err)
+{
+	const char *type = json_string_value(json_object_get(m, "type"));
+	const char *destination = json_string_value(json_object_get(m, "destination"));
+	const json_t *options = json_object_get(m, "options");
+	json_t *o;
+	size_t i;
+
+	if (!destination)
+		return err_set(err, EINVAL, "a mount without a destination");
+	json_array_foreach (options, i, o) {
+		/* Options that make crun follow or keep links, or need id maps. */
+		const char *text = json_string_value(o);
+
+		if (str_has_prefix(text, "idmap") || str_eq(text, "copy-symlink") || str_eq(text, "src-nofollow"))
+			return err_set(err, EINVAL, "mount '%.200s': option '%.60s' is not allowed", destination, text);
+	}
+	if ((type && str_eq(type, "bind")) || has_option(options, "bind") || has_option(options, "rbind"))
+		return hold_source(m, how, held, err);
+	for (i = 0; type && i < ARRAY_SIZE(fs_types); i++)
+		if (str_eq(type, fs_types[i]))
+			return 0;
+	return err_set(err, EINVAL, "mount '%.200s': type '%.60s' is not allowed", destination, type ? type : "");
+}
+
+static int check_mounts(struct oci_spec *spec, const struct adjust *how, struct adjust_held *held, struct err *err)
+{
+	json_t *mounts = json_object_get(spec->root, "mounts"), *m;
+	size_t i;
+
+	if (json_array_size(mounts) > ADJUST_MOUNTS_MAX)
+		return err_set(err, EINVAL, "more than %d mounts", ADJUST_MOUNTS_MAX);
+	json_array_foreach (mounts, i, m) {
+		int r = check_mount(m, how, held, err);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int check_root(struct oci_spec *spec, const struct adjust *how, struct err *err)
+{
+	const char *path = oci_root_path(spec);
+	auto_close int fd = -1;
+
+	if (!path)
+		return err_set(err, EINVAL, "root.path is missing");
+	fd = open_allowed(how, path, "root.path", err);
+	return fd < 0 ? fd : 0;
+}
+
+static int set_namespaces(struct oci_spec *spec, const struct adjust *how, struct err *err)
+{
+	static const char *const pods[] = {"network", "ipc", "uts"};
+	json_t *list = json_object_get(json_object_get(spec->root, "linux"), "namespaces"), *ns;
+	char path[40];
+	size_t i;
+	int r;
+
+	json_array_foreach (list, i, ns) {
+		const char *type = json_string_value(json_object_get(ns, "type"));
+
+		if (type && (str_eq(type, "user") || str_eq(type, "time")))
+			return err_set(err, EINVAL, "linux.namespaces: '%s' is not supported", type);
+	}
+	for (i = 0; i < ARRAY_SIZE(pods); i++)
+		oci_remove_namespace(spec, pods[i]);
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/pid", how->pid_ns_pid);
+	r = oci_set_namespace(spec, "pid", how->pid_ns_pid ? path : NULL);
+	if (r == 0)
+		r = oci_set_namespace(spec, "mount", NULL);
+	if (r == 0)
+		r = oci_set_namespace(spec, "cgroup", NULL);
+	return r < 0 ? err_set(err, -r, "linux.namespaces: out of memory") : 0;
+}
+
+/* Annotations that crun itself acts on; only the compiled seccomp filter is wanted. */
+static void drop_annotations(struct oci_spec *spec)
+{
+	json_t *annotations = json_object_get(spec->root, "annotations"), *v;
+	const char *key;
+	void *tmp;
+
+	json_object_foreach_safe (annotations, tmp, key, v)
+		if ((str_has_prefix(key, "run.oci.") || str_has_prefix(key, "module.wasm.") ||
+			    str_has_prefix(key, "org.systemd.")) &&
+			!str_eq(key, BPF_ANNOTATION))
+			(void)json_object_del(annotations, key);
+}
+
+/* What only means something on the host, or is the pod's and not the container's. */
+static void drop_host_fields(struct oci_spec *spec)
+{
+	json_t *linux_ = json_object_get(spec->root, "linux");
+	json_t *cpu = json_object_get(json_object_get(linux_, "resources"), "cpu");
+	json_t *process = oci_process(spec);
+
+	(void)json_object_del(spec->root, "hostname");
+	(void)json_object_del(spec->root, "domainname");
+	(void)json_object_del(process, "apparmorProfile");
+	(void)json_object_del(process, "selinuxLabel");
+	(void)json_object_del(linux_, "mountLabel");
+	(void)json_object_del(linux_, "intelRdt");
+	(void)json_object_del(cpu, "cpus");
+	(void)json_object_del(cpu, "mems");
+}
+
+static int check_fields(const struct oci_spec *spec, const struct adjust *how, struct err *err)
+{
+	static const char *const refused[] = {"hooks", "solaris", "windows", "vm", "zos"};
+	const json_t *linux_ = json_object_get(spec->root, "linux");
+	const json_t *maps = json_object_get(linux_, "uidMappings");
+
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+		const json_t *v = json_object_get(spec->root, refused[i]);
+
+		if (v && !json_is_null(v) && (!json_is_object(v) || json_object_size(v) > 0))
+			return err_set(err, EINVAL, "'%s' is not supported", refused[i]);
+	}
+	if (json_array_size(maps) > 0 || json_array_size(json_object_get(linux_, "gidMappings")) > 0)
+		return err_set(err, EINVAL, "linux.uidMappings: user namespaces are not supported");
+	if (json_object_size(json_object_get(linux_, "sysctl")) > 0)
+		return err_set(err, EINVAL, "linux.sysctl: kernel settings are the pod's, give them to Configure");
+	if (!oci_process(spec) || json_array_size(json_object_get(oci_process(spec), "args")) == 0)
+		return err_set(err, EINVAL, "process.args is empty");
+	if (oci_terminal(spec) != how->terminal)
+		return err_set(err, EINVAL, "process.terminal and the request do not agree");
+	return 0;
+}
+
+int adjust_spec(struct oci_spec *spec, const struct adjust *how, struct adjust_held *held, struct err *err)
+{
+	int r = check_fields(spec, how, err);
+
+	held->n = 0;
+	if (r == 0)
+		r = check_root(spec, how, err);
+	if (r == 0)
+		r = check_mounts(spec, how, held, err);
+	if (r == 0)
+		r = set_namespaces(spec, how, err);
+	if (r < 0)
+		return r;
+	drop_annotations(spec);
+	drop_host_fields(spec);
+	r = oci_set_cgroups_path(spec, how->cgroup);
+	return r < 0 ? err_set(err, -r, "linux.cgroupsPath: out of memory") : 0;
+}
+
+int adjust_process(json_t *process, const json_t *base, bool terminal, struct err *err)
+{
+	static const char *const inherited[] = {"user", "capabilities", "rlimits", "noNewPrivileges", "cwd", "env"};
+	const json_t *args = json_object_get(process, "args");
+	json_t *arg;
+	size_t i;
+
+	if (json_array_size(args) == 0)
+		return err_set(err, EINVAL, "process.args is empty");
+	json_array_foreach (args, i, arg)
+		if (!json_is_string(arg))
+			return err_set(err, EINVAL, "process.args[%zu] is no text", i);
+	for (i = 0; i < ARRAY_SIZE(inherited); i++) {
+		const json_t *own = json_object_get(process, inherited[i]);
+		json_t *from = json_object_get(base, inherited[i]);
+
+		if ((!own || json_is_null(own)) && from && json_object_set(process, inherited[i], from) < 0)
+			return err_set(err, ENOMEM, "process: out of memory");
+	}
+	(void)json_object_del(process, "apparmorProfile");
+	(void)json_object_del(process, "selinuxLabel");
+	if (json_object_set_new(process, "terminal", json_boolean(terminal)) < 0)
+		return err_set(err, ENOMEM, "process: out of memory");
+	return 0;
+}

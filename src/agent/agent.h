@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * podvm-agent, PID 1 of a pod's guest. This header is what its files share: limits, and the one struct agent.
+ *
+ * Everything that a peer can make the agent hold sits in a fixed table; a full table is ENOBUFS to the caller. All work is
+ * done on one loop and nothing in it waits: crun runs as a child (crun.h), streams are non-blocking (pump.h).
+ */
+#include <signal.h>
+
+#include "agent/crun.h"
+#include "agent/event.h"
+#include "agent/process.h"
+#include "agent/stream.h"
+#include "base/loop.h"
+#include "rpc/ttrpc.h"
+
+#define AGENT_CONTAINERS_MAX 64
+#define AGENT_PROCESSES_MAX 256
+#define AGENT_WAITERS_MAX 512
+#define AGENT_CONNS_MAX 8   /* ttrpc connections */
+#define AGENT_CALLS_MAX 256 /* calls in progress per connection */
+
+#define RUN_DIR "/run/podvm"
+#define SHARED_DIR RUN_DIR "/shared"
+#define VOLUMES_DIR RUN_DIR "/volumes"
+#define SHM_DIR RUN_DIR "/shm"
+#define CONTAINERS_DIR RUN_DIR "/containers"
+#define CGROUP_DIR "/sys/fs/cgroup"
+#define PODS_CGROUP "podvm" /* below CGROUP_DIR; each container is a child of it */
+
+struct agent {
+	struct loop *loop;
+	struct ttrpc_server *server;
+	struct loop_fd rpc_listener;
+	int rpc_fd, stream_fd; /* listening AF_VSOCK sockets */
+	uint64_t start_ns;     /* CLOCK_BOOTTIME when main began */
+	int cgroup_fd;	       /* CGROUP_DIR/PODS_CGROUP */
+	bool configuring;      /* Configure was called */
+	bool configured;       /* ... and succeeded */
+	char crun_version[32]; /* "" until asked for */
+	int pid_ns_pid;	       /* init of the shared PID namespace; 0: containers have their own */
+	struct loop_timer power_timer;
+
+	struct container *containers; /* [AGENT_CONTAINERS_MAX] */
+	struct process *processes;    /* [AGENT_PROCESSES_MAX] */
+	struct waiter *waiters;	      /* [AGENT_WAITERS_MAX] */
+	struct crun crun;
+	struct streams *streams;
+	struct events events;
+	struct loop_fd oom_src; /* inotify of every container's memory.events */
+};
+
+/* ---- main.c ---- */
+
+/* Tells the console why and powers the VM off. Never returns. */
+_Noreturn void agent_panic(const char *fmt, ...) printf_like(1, 2);
+
+/* ---- rpc.c ---- */
+
+/* The table of calls, proto/agent.proto. */
+int rpc_start(struct agent *a, struct err *err) must_check;
+
+/* An id of a container or exec: 1 to 64 of [A-Za-z0-9_.-], not starting with a dot. */
+bool id_valid(const char *id);

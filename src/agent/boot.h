@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What PID 1 does before its loop: file systems, cgroups, modules, listening sockets. */
+#include "agent/agent.h"
+
+/*
+ * First of all: makes what the initramfs was unpacked into read-only for everything below the agent, as a mount that
+ * pivot_root(2) can leave (the real root cannot be left). *ret_initramfs is the real one, still writable.
+ */
+int boot_root(int *ret_initramfs, struct err *err) must_check;
+/* /dev first, so that there is something to log to; then the rest of the tree. */
+int boot_mounts(struct err *err) must_check;
+/* cgroup v2 with all controllers handed down to PODS_CGROUP; the agent itself in a leaf. *ret_fd: PODS_CGROUP. */
+int boot_cgroups(int *ret_fd, struct err *err) must_check;
+/*
+ * Modules before `@listen`, then the AF_VSOCK sockets (AGENT_PORT, STREAM_PORT) bound and listening, then the rest of the
+ * modules (modules.h says why).
+ */
+int boot_vsock(struct agent *a, struct err *err) must_check;
+/* The modules are in the kernel now: gives the memory of their files back. */
+void boot_free_modules(int initramfs);
+/* Value of `key`= on the kernel command line into dst; false when it is not there. */
+bool boot_option(const char *cmdline, const char *key, char *dst, size_t size);

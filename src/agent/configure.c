@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Entropy comes first: until the host's bytes are credited and the kernel's generator is reseeded nothing here may draw a random
+ * number, because a guest cloned from a template would draw what its siblings draw.
+ */
+#include "agent/configure.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/random.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "agent/pause.h"
+#include "base/bytes.h"
+#include "base/fd.h"
+
+#define ENTROPY_MIN 32
+#define ENTROPY_MAX 512
+#define SYSCTLS_MAX 64
+#define TMPFS_MAX 64
+#define SHM_DEFAULT (UINT64_C(64) << 20)
+
+static int add_entropy(const ProtobufCBinaryData *bytes, struct err *err)
+{
+	union {
+		struct rand_pool_info info;
+		uint8_t mem[sizeof(struct rand_pool_info) + ENTROPY_MAX];
+	} pool;
+	auto_close int fd = -1;
+
+	if (bytes->len < ENTROPY_MIN || bytes->len > ENTROPY_MAX)
+		return err_set(err, EINVAL, "entropy: %zu bytes, not %d to %d", bytes->len, ENTROPY_MIN, ENTROPY_MAX);
+	fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(err, "entropy: open /dev/urandom");
+	pool.info.entropy_count = (int)bytes->len * 8;
+	pool.info.buf_size = (int)bytes->len;
+	memcpy(pool.mem + sizeof(struct rand_pool_info), bytes->data, bytes->len);
+	if (ioctl(fd, RNDADDENTROPY, &pool) < 0)
+		return err_errno(err, "entropy: credit");
+	if (ioctl(fd, RNDRESEEDCRNG) < 0)
+		return err_errno(err, "entropy: reseed");
+	explicit_bzero(&pool, sizeof(pool));
+	return 0;
+}
+
+static int set_clock(uint64_t ns, struct err *err)
+{
+	struct timespec ts = {.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)};
+
+	if (ns && clock_settime(CLOCK_REALTIME, &ts) < 0)
+		return err_errno(err, "set the clock");
+	return 0;
+}
+
+static int set_names(const Podvm__Agent__V1__ConfigureRequest *req, struct err *err)
+{
+	size_t host = strlen(req->hostname), domain = strlen(req->domainname);
+
+	if (host == 0 || host > 64 || domain > 64)
+		return err_set(err, EINVAL, "hostname or domainname: not 1 to 64 bytes");
+	if (sethostname(req->hostname, host) < 0)
+		return err_errno(err, "set the hostname");
+	if (domain && setdomainname(req->domainname, domain) < 0)
+		return err_errno(err, "set the domainname");
+	return 0;
+}
+
+/* "net.ipv4.ip_forward" or "net/ipv4/conf/eth0.1/x", below /proc/sys and nowhere else. */
+static int set_sysctl(const char *key, const char *value, struct err *err)
+{
+	bool slashes = strchr(key, '/') != NULL;
+	char path[256];
+	auto_close int fd = -1;
+	int r = str_format(path, sizeof(path), err, "/proc/sys/%s", key);
+
+	if (r < 0)
+		return r;
+	for (char *p = path + strlen("/proc/sys/"); !slashes && *p; p++)
+		if (*p == '.')
+			*p = '/';
+	if (!*key || *key == '/' || strstr(path, "..") || strlen(value) > 1024)
+		return err_set(err, EINVAL, "sysctl '%.100s': not a name", key);
+	fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return err_errno(err, "sysctl '%.100s'", key);
+	if (write(fd, value, strlen(value)) < 0)
+		return err_errno(err, "sysctl '%.100s' to '%.100s'", key, value);
+	return 0;
+}
+
+static int set_sysctls(const Podvm__Agent__V1__ConfigureRequest *req, struct err *err)
+{
+	int r = 0;
+
+	if (req->n_sysctls > SYSCTLS_MAX)
+		return err_set(err, EINVAL, "more than %d sysctls", SYSCTLS_MAX);
+	for (size_t i = 0; r == 0 && i < req->n_sysctls; i++)
+		r = set_sysctl(req->sysctls[i]->key, req->sysctls[i]->value, err);
+	return r;
+}
+
+static int loopback_up(struct err *err)
+{
+	struct ifreq ifr = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+	auto_close int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return err_errno(err, "loopback: socket");
+	/* The kernel gives it 127.0.0.1 and ::1 by itself. */
+	return ioctl(fd, SIOCSIFFLAGS, &ifr) < 0 ? err_errno(err, "loopback") : 0;
+}
+
+static int mount_tmpfs(const char *path, uint64_t size, uint32_t mode, struct err *err)
+{
+	char options[80];
+
+	if (size)
+		(void)snprintf(options, sizeof(options), "mode=%o,size=%llu", mode & 07777, (unsigned long long)size);
+	else
+		(void)snprintf(options, sizeof(options), "mode=%o", mode & 07777);
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		return err_errno(err, "make folder '%s'", path);
+	return mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, options) < 0 ? err_errno(err, "mount '%s'", path)
+										: 0;
+}
+
+static int make_volumes(const Podvm__Agent__V1__ConfigureRequest *req, struct err *err)
+{
+	int r = mount_tmpfs(SHM_DIR, req->shm_size ? req->shm_size : SHM_DEFAULT, 01777, err);
+
+	if (r == 0 && req->n_tmpfs > TMPFS_MAX)
+		return err_set(err, EINVAL, "more than %d tmpfs volumes", TMPFS_MAX);
+	for (size_t i = 0; r == 0 && i < req->n_tmpfs; i++) {
+		const Podvm__Agent__V1__Tmpfs *t = req->tmpfs[i];
+		char path[160];
+
+		if (!id_valid(t->name))
+			return err_set(err, EINVAL, "tmpfs '%.80s': not a name", t->name);
+		(void)snprintf(path, sizeof(path), VOLUMES_DIR "/%s", t->name);
+		r = mount_tmpfs(path, t->size, t->mode, err);
+		if (r == 0 && (t->uid || t->gid) &&
+			(chown(path, t->uid, t->gid) < 0 || chmod(path, t->mode & 07777) < 0))
+			r = err_errno(err, "volume '%s'", t->name);
+	}
+	return r;
+}
+
+static int mount_share(const char *tag, struct err *err)
+{
+	if (!*tag)
+		return 0;
+	if (strlen(tag) > 36)
+		return err_set(err, EINVAL, "share_tag is longer than 36 bytes");
+	if (mount(tag, SHARED_DIR, "virtiofs", MS_NOSUID | MS_NODEV, NULL) < 0)
+		return err_errno(err, "mount the pod's share '%s'", tag);
+	/* Set-user-ID programs and device nodes of images are for containers: their own mounts decide (see spec). */
+	if (mount(NULL, SHARED_DIR, NULL, MS_REMOUNT | MS_BIND, NULL) < 0)
+		return err_errno(err, "mount the pod's share '%s'", tag);
+	return 0;
+}
+
+int configure_guest(struct agent *a, const Podvm__Agent__V1__ConfigureRequest *req, struct err *err)
+{
+	int r = add_entropy(&req->entropy, err);
+
+	if (r < 0)
+		return err_set(err, EBUSY, "%s", err->msg); /* FAILED_PRECONDITION: no container will start */
+	if (req->n_interfaces || req->n_routes)
+		return err_set(err, EINVAL, "interfaces and routes: this agent sets up loopback only");
+	if (req->machine_id.len != 0 && req->machine_id.len != 16)
+		return err_set(err, EINVAL, "machine_id: %zu bytes, not 16", req->machine_id.len);
+	r = set_clock(req->realtime_ns, err);
+	if (r == 0)
+		r = set_names(req, err);
+	if (r == 0)
+		r = loopback_up(err);
+	if (r == 0)
+		r = set_sysctls(req, err);
+	if (r == 0)
+		r = mount_share(req->share_tag, err);
+	if (r == 0)
+		r = make_volumes(req, err);
+	if (r == 0 && req->share_pid_namespace)
+		r = pause_start(&a->pid_ns_pid, err);
+	return r;
+}
