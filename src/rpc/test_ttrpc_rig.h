@@ -43,8 +43,8 @@ struct rig {
 	int closed, closed_err;
 	struct rig_held held[256];
 	unsigned n_held;
-	size_t info_size; /* bytes of the string in the answer of GetInfo */
-	bool free_client; /* when it is closed */
+	size_t info_size;	    /* bytes of the string in the answer of GetInfo */
+	bool free_client;	    /* when it is closed */
 	struct rig_answer *waiting; /* freed with the client */
 };
 

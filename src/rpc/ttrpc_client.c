@@ -56,6 +56,8 @@ static bool finish(struct ttrpc_client *c, struct call *call, const ProtobufCMes
 	bool freed = false;
 	bool *outer = c->freed;
 
+	/* It is taken back below, unless the client is gone. */
+	/* cppcheck-suppress autoVariables */
 	c->freed = &freed;
 	call->done(call->ctx, reply, err);
 	free(call);
@@ -227,7 +229,7 @@ int ttrpc_call(struct ttrpc_client *c, const char *service, const char *method, 
 		.method = {(const uint8_t *)method, strlen(method)},
 		.timeout_ns = (int64_t)(timeout_ms * NS_PER_MS)};
 	uint32_t id = c->last_id ? c->last_id + 2 : 1;
-	auto_free struct call *call = NULL;
+	struct call *call;
 	int r;
 
 	if (c->ended)
@@ -238,8 +240,10 @@ int ttrpc_call(struct ttrpc_client *c, const char *service, const char *method, 
 	if (!call)
 		return err_set(err, ENOMEM, "%s: out of memory", method);
 	r = ttrpc_request_append(&c->conn.out, id, &head, req);
-	if (r < 0)
+	if (r < 0) {
+		free(call);
 		return append_error(r, method, err);
+	}
 	c->last_id = call->id = id;
 	call->client = c;
 	call->timeout_ms = timeout_ms;
@@ -250,7 +254,7 @@ int ttrpc_call(struct ttrpc_client *c, const char *service, const char *method, 
 	if (timeout_ms)
 		loop_timer_set(c->loop, &call->timer, timeout_ms * NS_PER_MS, on_deadline);
 	call->next = c->calls;
-	c->calls = take_ptr(call);
+	c->calls = call;
 	if (ret_id)
 		*ret_id = id;
 	ttrpc_conn_flush(&c->conn);

@@ -140,7 +140,7 @@ ProtobufCMessage *ttrpc_unpack(
 	const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t n, enum ttrpc_code *ret_code)
 {
 	struct budget budget = {.left = 2 * n + TTRPC_UNPACK_SLACK};
-	ProtobufCAllocator alloc = {.alloc = budget_alloc, .free = budget_free, .allocator_data = &budget};
+	ProtobufCAllocator alloc = {budget_alloc, budget_free, &budget};
 	ProtobufCMessage *m = protobuf_c_message_unpack(type, &alloc, n, data);
 
 	if (!m)
