@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Why descriptors for mount sources: volumes are written by containers, so a component of a source path can become a
- * symbolic link to the guest's own root at any moment (the subPath attack). openat2(2) resolves each source once, below an
- * allowed folder and without any symbolic link; crun then binds /proc/1/fd/N, which cannot be changed any more.
+ * Why mount sources are staged: volumes are written by containers, so a component of a source path can become a symbolic link to the
+ * guest's own root at any moment (the subPath attack). openat2(2) resolves each source once, below an allowed folder and
+ * without any symbolic link, and the agent binds what it found to a folder of its own, where nobody can change it; crun mounts
+ * from there. (A descriptor of ours under /proc cannot be bound in crun's mount namespace: it belongs to another one.)
  *
  * Namespaces: the VM is the pod. Network, IPC and UTS namespaces of the pod are the guest's first ones: the agent uses
  * nothing in them that a container could turn against it (AF_VSOCK is guarded by the peer's CID). PID, mount and cgroup
@@ -14,6 +15,8 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "agent/agent.h"
@@ -28,9 +31,13 @@ static const char *const fs_types[] = {"proc", "sysfs", "tmpfs", "devpts", "mque
 
 void adjust_close(struct adjust_held *held)
 {
-	for (size_t i = 0; i < held->n; i++)
-		close_fd(&held->fds[i]);
-	held->n = 0;
+	char path[ADJUST_STAGE_MAX + 24];
+
+	while (held->n > 0) {
+		(void)snprintf(path, sizeof(path), "%s/%zu", held->stage, --held->n);
+		(void)umount2(path, MNT_DETACH);
+		(void)remove(path);
+	}
 }
 
 /* The part of `path` below `base` ("." for base itself), or NULL. */
@@ -83,20 +90,44 @@ static bool has_option(const json_t *options, const char *name)
 	return false;
 }
 
+/* Binds what `fd` is to `path`, a new file or folder. */
+static int bind_to(int fd, const char *path, struct err *err)
+{
+	char from[40];
+	struct stat sb;
+	int made;
+
+	if (fstat(fd, &sb) < 0)
+		return err_errno(err, "look at the source");
+	made = S_ISDIR(sb.st_mode) ? mkdir(path, 0700) : mknod(path, S_IFREG | 0600, 0);
+	if (made < 0)
+		return err_errno(err, "make '%s'", path);
+	(void)snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
+	if (mount(from, path, NULL, MS_BIND | MS_REC, NULL) == 0)
+		return 0;
+	(void)err_errno(err, "bind to '%s'", path);
+	(void)remove(path);
+	return -err->code;
+}
+
 static int hold_source(json_t *m, const struct adjust *how, struct adjust_held *held, struct err *err)
 {
 	const char *source = json_string_value(json_object_get(m, "source"));
-	char text[40];
-	int fd;
+	char path[ADJUST_STAGE_MAX + 24];
+	auto_close int fd = -1;
+	int r;
 
 	if (!source)
 		return err_set(err, EINVAL, "a bind mount without a source");
 	fd = open_allowed(how, source, "mount source", err);
 	if (fd < 0)
 		return fd;
-	held->fds[held->n++] = fd;
-	(void)snprintf(text, sizeof(text), "/proc/1/fd/%d", fd);
-	if (json_object_set_new(m, "source", json_string(text)) < 0)
+	(void)snprintf(path, sizeof(path), "%s/%zu", held->stage, held->n);
+	r = bind_to(fd, path, err);
+	if (r < 0)
+		return err_wrap(err, "mount source '%.200s'", source);
+	held->n++;
+	if (json_object_set_new(m, "source", json_string(path)) < 0)
 		return err_set(err, ENOMEM, "mounts: out of memory");
 	return 0;
 }
@@ -237,6 +268,7 @@ int adjust_spec(struct oci_spec *spec, const struct adjust *how, struct adjust_h
 	int r = check_fields(spec, how, err);
 
 	held->n = 0;
+	(void)str_copy(held->stage, sizeof(held->stage), how->stage);
 	if (r == 0)
 		r = check_root(spec, how, err);
 	if (r == 0)
@@ -275,4 +307,37 @@ int adjust_process(json_t *process, const json_t *base, bool terminal, struct er
 	if (json_object_set_new(process, "terminal", json_boolean(terminal)) < 0)
 		return err_set(err, ENOMEM, "process: out of memory");
 	return 0;
+}
+
+int adjust_env(json_t *process, const char *const *add, size_t n, struct err *err)
+{
+	json_t *env = n ? json_copy(json_object_get(process, "env")) : NULL;
+	int r = 0;
+
+	if (n == 0)
+		return 0;
+	if (!env)
+		env = json_array();
+	if (n > ADJUST_ENV_MAX)
+		r = err_set(err, EINVAL, "more than %d variables", ADJUST_ENV_MAX);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		const char *eq = strchr(add[i], '=');
+		size_t k = 0, name = eq ? (size_t)(eq - add[i]) + 1 : 0;
+		json_t *old;
+
+		if (name < 2) {
+			r = err_set(err, EINVAL, "variable '%.80s' is not NAME=VALUE", add[i]);
+			break;
+		}
+		json_array_foreach (env, k, old)
+			if (json_is_string(old) && strncmp(json_string_value(old), add[i], name) == 0)
+				break;
+		if (k < json_array_size(env) ? json_array_set_new(env, k, json_string(add[i]))
+					     : json_array_append_new(env, json_string(add[i])))
+			r = err_set(err, EINVAL, "variable '%.80s' is no UTF-8", add[i]);
+	}
+	if (r == 0 && json_object_set(process, "env", env) < 0)
+		r = err_set(err, ENOMEM, "out of memory");
+	json_decref(env);
+	return r;
 }

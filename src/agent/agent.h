@@ -29,6 +29,16 @@
 #define CGROUP_DIR "/sys/fs/cgroup"
 #define PODS_CGROUP "podvm" /* below CGROUP_DIR; each container is a child of it */
 
+/* Ends of processes whose crun has not ended yet, so that nobody knows their pid. */
+#define AGENT_ORPHANS_MAX 64
+/* Ids of the newest deleted processes, as hashes, so that deleting twice is no error. */
+#define AGENT_DELETED_MAX 512
+
+struct orphan {
+	pid_t pid;
+	int status;
+};
+
 struct agent {
 	struct loop *loop;
 	struct ttrpc_server *server;
@@ -49,6 +59,10 @@ struct agent {
 	struct streams *streams;
 	struct events events;
 	struct loop_fd oom_src; /* inotify of every container's memory.events */
+	struct orphan orphans[AGENT_ORPHANS_MAX];
+	unsigned n_orphans;
+	uint64_t deleted[AGENT_DELETED_MAX];
+	unsigned n_deleted;
 };
 
 /* ---- main.c ---- */

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Containers are made, started and removed by crun; signals, freezing and numbers go straight to the cgroup. What crun is asked
- * to do takes time, so each request waits in its container or process until crun's end is reaped.
+ * Life of containers. crun makes them (create) and starts further processes in them (exec); the agent does by itself what
+ * would only cost the start of one more program:
  *
- * The pid of an exec is known only when crun has written it, and the process may have ended by then: the ends of
- * children that nobody knows are kept in a small ring (container_orphan) until the pid is read.
+ *   start    crun's container waits in a read of /run/crun/<id>/exec.fifo for one byte. `crun start` reads its state and the
+ *            spec again, opens the fifo, unlinks it and writes that byte; so do we (crun 1.x, src/libcrun/status.c).
+ *   signals  kill(2) on our own child, or cgroup.kill.
+ *
+ * A process is our child once crun has ended (the agent is PID 1), so its pid cannot be reused before we reap it. It may
+ * end before we know its pid; such ends are kept in a->orphans until the crun job that made it has ended.
  */
 #include "agent/container.h"
 
@@ -18,25 +22,14 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "oci/json.h"
 
-#define SPEC_MAX (1u << 20)
-#define PROCESS_MAX (256u << 10)
-#define ORPHANS_MAX 64
-#define DELETED_MAX 128
-#define FREEZE_NS (5 * NS_PER_S)
-#define FREEZE_STEP_NS (2 * NS_PER_MS)
-#define PATH_MAX_LEN 192
-#define ID_PAIR_MAX (2 * STREAM_ID_MAX + 2)
+#define CRUN_STATE "/run/crun"
+#define EXEC_JSON_MAX (256u * 1024)
+#define FREEZE_NS (10 * NS_PER_S)
+#define PATH_LEN 192
 
-static struct {
-	pid_t pid;
-	int status;
-} orphans[ORPHANS_MAX];
-static unsigned orphan_next;
-
-/* "container/exec" of what was deleted, the newest DELETED_MAX. */
-static char deleted[DELETED_MAX][ID_PAIR_MAX];
-static unsigned deleted_next;
+/* ---- table ---- */
 
 struct container *container_find(struct agent *a, const char *id)
 {
@@ -46,47 +39,154 @@ struct container *container_find(struct agent *a, const char *id)
 	return NULL;
 }
 
+/* FNV-1a over both ids. */
+static uint64_t key_of(const char *id, const char *exec)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	for (const char *p = id; *p; p++)
+		h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
+	h = (h ^ '/') * UINT64_C(0x100000001b3);
+	for (const char *p = exec; *p; p++)
+		h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
+	return h;
+}
+
 bool container_was_deleted(const struct agent *a, const char *id, const char *exec)
 {
-	char pair[ID_PAIR_MAX];
+	uint64_t key = key_of(id, exec), whole = key_of(id, "");
+	unsigned n = MIN_OF(a->n_deleted, AGENT_DELETED_MAX);
 
-	(void)snprintf(pair, sizeof(pair), "%s/%s", id, exec);
-	for (unsigned i = 0; i < DELETED_MAX; i++)
-		if (str_eq(deleted[i], pair))
+	for (unsigned i = 0; i < n; i++)
+		if (a->deleted[i] == key || a->deleted[i] == whole)
 			return true;
 	return false;
 }
 
-static void remember_deleted(const char *id, const char *exec)
+static void remember_deleted(struct agent *a, const char *id, const char *exec)
 {
-	(void)snprintf(deleted[deleted_next++ % DELETED_MAX], ID_PAIR_MAX, "%s/%s", id, exec);
+	a->deleted[a->n_deleted % AGENT_DELETED_MAX] = key_of(id, exec);
+	/* Stays above the maximum once it has been there: the modulus goes on. */
+	a->n_deleted++;
+	if (a->n_deleted == 2 * AGENT_DELETED_MAX)
+		a->n_deleted = AGENT_DELETED_MAX;
 }
 
-static void bundle_path(char dst[PATH_MAX_LEN], const struct container *c, const char *name)
+static void reply_empty(struct ttrpc_request *rq)
 {
-	(void)snprintf(dst, PATH_MAX_LEN, CONTAINERS_DIR "/%s%s%s", c->id, *name ? "/" : "", name);
+	Podvm__Agent__V1__Empty empty = PODVM__AGENT__V1__EMPTY__INIT;
+
+	ttrpc_reply(rq, &empty.base);
 }
 
-/* ---- orphans ---- */
+/* The paths of a container; ids are short, so they always fit. */
+static const char *path_in(char dst[PATH_LEN], const struct container *c, const char *name)
+{
+	(void)snprintf(dst, PATH_LEN, "%s/%s%s%s", CONTAINERS_DIR, c->id, *name ? "/" : "", name);
+	return dst;
+}
+
+static void remove_folder(const char *id)
+{
+	auto_close int dir = open(CONTAINERS_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct err err = {0};
+
+	if (dir >= 0 && dir_remove_all(dir, id, &err) < 0)
+		log_warn("container %s: %s, ignoring it", id, err.msg);
+}
+
+/* Forgets the container: its processes, descriptors and folder. */
+static void release(struct container *c)
+{
+	struct agent *a = c->agent;
+	struct err err = {0};
+
+	for (unsigned i = 0; i < AGENT_PROCESSES_MAX; i++)
+		if (a->processes[i].state != PROCESS_FREE && a->processes[i].container == c)
+			process_free(&a->processes[i]);
+	loop_timer_cancel(&c->freeze_timer);
+	(void)err_set(&err, ESRCH, "container %s was deleted", c->id);
+	if (c->freeze_rq)
+		ttrpc_fail(take_ptr(c->freeze_rq), &err);
+	if (c->oom_watch >= 0)
+		(void)inotify_rm_watch(a->oom_src.fd, c->oom_watch);
+	adjust_close(&c->held);
+	close_fd(&c->cgroup_fd);
+	json_decref(c->process);
+	remove_folder(c->id);
+	c->process = NULL;
+	c->init = NULL;
+	c->state = CONTAINER_FREE;
+}
+
+/* ---- out of memory ---- */
+
+void container_check_oom(struct container *c)
+{
+	struct event e = {.kind = PODVM__AGENT__V1__EVENT_KIND__EVENT_OOM};
+	uint64_t kills;
+
+	if (c->cgroup_fd < 0)
+		return;
+	kills = cgroup_oom_kills(c->cgroup_fd);
+	if (kills <= c->oom_kills)
+		return;
+	c->oom_kills = kills;
+	log_warn("container %s: the kernel killed a process for memory", c->id);
+	(void)str_copy(e.container, sizeof(e.container), c->id);
+	events_add(&c->agent->events, &e);
+}
+
+void container_on_oom(struct agent *a)
+{
+	char bytes[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+
+	/* Which one it was does not matter: looking at all is a handful of small reads, and rare. */
+	while (read(a->oom_src.fd, bytes, sizeof(bytes)) > 0)
+		;
+	for (unsigned i = 0; i < AGENT_CONTAINERS_MAX; i++)
+		if (a->containers[i].state != CONTAINER_FREE)
+			container_check_oom(&a->containers[i]);
+}
+
+static void watch_oom(struct container *c)
+{
+	char path[PATH_LEN];
+
+	(void)snprintf(path, sizeof(path), "%s/%s/%s/memory.events", CGROUP_DIR, PODS_CGROUP, c->id);
+	c->oom_watch = inotify_add_watch(c->agent->oom_src.fd, path, IN_MODIFY);
+	if (c->oom_watch < 0)
+		log_warn("container %s: watch memory.events: %s, ignoring it", c->id, strerror(errno));
+}
+
+/* ---- pids ---- */
 
 void container_orphan(struct agent *a, pid_t pid, int status)
 {
-	orphans[orphan_next].pid = pid;
-	orphans[orphan_next].status = status;
-	orphan_next = (orphan_next + 1) % ORPHANS_MAX;
+	if (a->crun.jobs && a->n_orphans < AGENT_ORPHANS_MAX)
+		a->orphans[a->n_orphans++] = (struct orphan){.pid = pid, .status = status};
 }
 
-/* The process has a pid now; perhaps it is over already. */
-static void adopt(struct process *p, pid_t pid, enum process_state state)
+/* The process has this pid; it may have ended already. */
+static void got_pid(struct process *p, pid_t pid)
 {
+	struct agent *a = p->agent;
+
 	p->pid = pid;
-	p->state = state;
-	for (unsigned i = 0; i < ORPHANS_MAX; i++)
-		if (orphans[i].pid == pid) {
-			orphans[i].pid = 0;
-			process_exited(p, orphans[i].status);
+	for (unsigned i = 0; i < a->n_orphans; i++)
+		if (a->orphans[i].pid == pid) {
+			int status = a->orphans[i].status;
+
+			a->orphans[i] = a->orphans[--a->n_orphans];
+			process_exited(p, status);
 			return;
 		}
+}
+
+static void forget_orphans(struct agent *a)
+{
+	if (!a->crun.jobs)
+		a->n_orphans = 0;
 }
 
 static int read_pid(const char *path, pid_t *ret, struct err *err)
@@ -99,468 +199,435 @@ static int read_pid(const char *path, pid_t *ret, struct err *err)
 		return r;
 	text[strcspn(text, "\n")] = '\0';
 	r = str_to_u64(text, INT32_MAX, &pid, err);
-	if (r == 0)
-		*ret = (pid_t)pid;
-	return r;
+	if (r < 0)
+		return r;
+	if (pid < 2)
+		return err_set(err, EIO, "crun wrote pid %u", (unsigned)pid);
+	*ret = (pid_t)pid;
+	return 0;
 }
 
-/* ---- out of memory ---- */
-
-static void oom_watch(struct container *c)
-{
-	char path[PATH_MAX_LEN];
-
-	(void)snprintf(path, sizeof(path), CGROUP_DIR "/" PODS_CGROUP "/%s/memory.events", c->id);
-	c->oom_watch = inotify_add_watch(c->agent->oom_src.fd, path, IN_MODIFY);
-}
-
-void container_check_oom(struct container *c)
-{
-	uint64_t n = c->cgroup_fd >= 0 ? cgroup_oom_kills(c->cgroup_fd) : 0;
-	struct event e = {.kind = PODVM__AGENT__V1__EVENT_KIND__EVENT_OOM};
-
-	if (n <= c->oom_kills)
-		return;
-	c->oom_kills = n;
-	(void)str_copy(e.container, sizeof(e.container), c->id);
-	events_add(&c->agent->events, &e);
-}
-
-void container_on_oom(struct agent *a)
-{
-	_Alignas(struct inotify_event) char bytes[4096];
-	ssize_t n;
-
-	/* Which one does not matter: there are few containers, and looking is cheap. */
-	while ((n = read(a->oom_src.fd, bytes, sizeof(bytes))) > 0)
-		continue;
-	for (unsigned i = 0; i < AGENT_CONTAINERS_MAX; i++)
-		if (a->containers[i].state != CONTAINER_FREE)
-			container_check_oom(&a->containers[i]);
-}
-
-/* ---- the end of a container ---- */
-
-static void container_free(struct container *c)
-{
-	char path[PATH_MAX_LEN];
-
-	for (unsigned i = 0; i < AGENT_PROCESSES_MAX; i++) {
-		struct process *p = &c->agent->processes[i];
-
-		if (p->state != PROCESS_FREE && p->container == c)
-			process_free(p);
-	}
-	if (c->oom_watch >= 0)
-		(void)inotify_rm_watch(c->agent->oom_src.fd, c->oom_watch);
-	loop_timer_cancel(&c->freeze_timer);
-	if (c->freeze_rq) {
-		struct err err = {0};
-
-		(void)err_set(&err, ENOENT, "container %s was deleted", c->id);
-		ttrpc_fail(take_ptr(c->freeze_rq), &err);
-	}
-	adjust_close(&c->held);
-	json_decref(c->process);
-	close_fd(&c->cgroup_fd);
-	bundle_path(path, c, "");
-	(void)dir_remove_all(AT_FDCWD, path, NULL);
-	c->process = NULL;
-	c->state = CONTAINER_FREE;
-}
+/* ---- delete ---- */
 
 static void on_deleted(struct crun_job *job, int r, const struct err *err)
 {
 	struct container *c = container_of(job, struct container, delete_job);
-	Podvm__Agent__V1__Empty reply = PODVM__AGENT__V1__EMPTY__INIT;
+	struct agent *a = c->agent;
 	struct ttrpc_request *rq = take_ptr(c->delete_rq);
-	struct err create_err = c->create_err;
+	struct err failed = c->create_err;
 
-	/* crun does not know a container whose creation failed early: that is no failure of the removal. */
-	if (r < 0)
-		log_debug("container %s: %s", c->id, err->msg);
-	if (!create_err.code)
-		remember_deleted(c->id, "");
-	container_free(c);
+	if (r < 0) {
+		/* Nothing to be done about it but to tell. Its name stays taken, so that no one meets the rests. */
+		log_error("container %s: %s", c->id, err->msg);
+		c->state = CONTAINER_ENDED;
+	} else {
+		if (!failed.code)
+			remember_deleted(a, c->id, "");
+		release(c);
+	}
+	forget_orphans(a);
 	if (!rq)
 		return;
-	if (create_err.code)
-		ttrpc_fail(rq, &create_err);
+	if (failed.code)
+		ttrpc_fail(rq, &failed);
+	else if (r < 0)
+		ttrpc_fail(rq, err);
 	else
-		ttrpc_reply(rq, &reply.base);
+		reply_empty(rq);
 }
 
-static void remove_container(struct container *c, struct ttrpc_request *rq)
+/* Removes it with all its processes; answers rq then (with create_err, when that is set). */
+static void start_delete(struct container *c, struct ttrpc_request *rq)
 {
-	struct crun_start start = {.what = "delete", .args = {"--force", c->id}, .stdio = {-1, -1, -1}};
+	struct crun_start cs = {.what = "delete", .args = {"--force", c->id}, .stdio = {-1, -1, -1}};
 	struct err err = {0};
 
 	c->state = CONTAINER_DELETING;
 	c->delete_rq = rq;
-	if (c->cgroup_fd >= 0 && cgroup_kill(c->cgroup_fd, &err) < 0)
+	if (c->cgroup_fd >= 0 && (cgroup_freeze(c->cgroup_fd, false, &err) < 0 || cgroup_kill(c->cgroup_fd, &err) < 0))
 		log_debug("container %s: %s", c->id, err.msg);
-	if (crun_start(&c->agent->crun, &c->delete_job, &start, on_deleted, &err) < 0)
+	if (crun_start(&c->agent->crun, &c->delete_job, &cs, on_deleted, &err) < 0)
 		on_deleted(&c->delete_job, -err.code, &err);
+}
+
+static void delete_exec(struct process *p, struct ttrpc_request *rq)
+{
+	struct agent *a = p->agent;
+	struct err err = {0};
+
+	if (p->state == PROCESS_STARTING || p->delete_rq) {
+		(void)err_set(&err, EBUSY, "exec %s is being %s", p->id, p->delete_rq ? "deleted" : "started");
+		ttrpc_fail(rq, &err);
+		return;
+	}
+	if (p->state == PROCESS_RUNNING) {
+		p->delete_rq = rq;
+		(void)kill(p->pid, SIGKILL);
+		return; /* goes on in container_exec_ended */
+	}
+	remember_deleted(a, p->container->id, p->id);
+	process_free(p);
+	reply_empty(rq);
+}
+
+void container_delete(struct process *p, struct ttrpc_request *rq)
+{
+	struct container *c = p->container;
+	struct err err = {0};
+
+	if (c->state == CONTAINER_CREATING || c->state == CONTAINER_DELETING) {
+		(void)err_set(&err, EBUSY, "container %s is being %s", c->id,
+			c->state == CONTAINER_CREATING ? "created" : "deleted");
+		ttrpc_fail(rq, &err);
+		return;
+	}
+	if (*p->id)
+		delete_exec(p, rq);
+	else
+		start_delete(c, rq);
+}
+
+void container_exec_ended(struct process *p)
+{
+	struct ttrpc_request *rq = take_ptr(p->delete_rq);
+
+	if (!rq)
+		return;
+	remember_deleted(p->agent, p->container->id, p->id);
+	process_free(p);
+	reply_empty(rq);
 }
 
 void container_ended(struct container *c)
 {
-	if (c->state == CONTAINER_CREATED || c->state == CONTAINER_RUNNING)
+	struct err err = {0};
+
+	if (c->state != CONTAINER_DELETING)
 		c->state = CONTAINER_ENDED;
+	/* In a shared PID namespace the kernel does not end the others with the first. */
+	if (c->agent->pid_ns_pid && c->cgroup_fd >= 0 && cgroup_kill(c->cgroup_fd, &err) < 0)
+		log_warn("container %s: %s, ignoring it", c->id, err.msg);
 }
 
 /* ---- create ---- */
 
-static void create_failed(struct container *c, struct ttrpc_request *rq, const struct err *err)
+static int collect(struct process *p, pid_t *ret_pid, const char *pid_file, struct err *err)
 {
-	c->create_err = *err;
-	(void)err_wrap(&c->create_err, "container %s", c->id);
-	remove_container(c, rq);
+	int r = read_pid(pid_file, ret_pid, err);
+
+	(void)unlink(pid_file);
+	if (r == 0 && p->terminal)
+		r = process_take_console(p, err);
+	return r;
 }
 
-static int after_create(struct container *c, struct err *err)
+static int created(struct container *c, pid_t *ret_pid, struct err *err)
 {
-	char path[PATH_MAX_LEN];
-	pid_t pid = 0;
-	int r;
+	char path[PATH_LEN];
+	int r = collect(c->init, ret_pid, path_in(path, c, "pid"), err);
 
-	bundle_path(path, c, "pid");
-	r = read_pid(path, &pid, err);
 	if (r < 0)
 		return r;
 	c->cgroup_fd = openat(c->agent->cgroup_fd, c->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (c->cgroup_fd < 0)
 		return err_errno(err, "open its cgroup");
-	oom_watch(c);
-	if (c->init->terminal)
-		r = process_take_console(c->init, err);
-	if (r < 0)
-		return r;
-	c->state = CONTAINER_CREATED;
-	adopt(c->init, pid, PROCESS_CREATED);
+	watch_oom(c);
 	return 0;
 }
 
-static void on_created(struct crun_job *job, int r, const struct err *why)
+static void on_created(struct crun_job *job, int r, const struct err *err)
 {
 	struct process *p = container_of(job, struct process, job);
-	Podvm__Agent__V1__CreateContainerResponse reply = PODVM__AGENT__V1__CREATE_CONTAINER_RESPONSE__INIT;
-	struct ttrpc_request *rq = take_ptr(p->start_rq);
 	struct container *c = p->container;
-	struct err err = {0};
+	struct ttrpc_request *rq = take_ptr(p->start_rq);
+	Podvm__Agent__V1__CreateContainerResponse reply = PODVM__AGENT__V1__CREATE_CONTAINER_RESPONSE__INIT;
+	struct err why = *err;
+	pid_t pid = 0;
 
-	process_handed_over(p);
 	adjust_close(&c->held);
-	if (r == 0) {
-		r = after_create(c, &err);
-		why = &err;
-	}
+	if (r == 0)
+		r = created(c, &pid, &why);
 	if (r < 0) {
-		create_failed(c, rq, why);
+		c->create_err = why;
+		(void)err_wrap(&c->create_err, "container %s", c->id);
+		start_delete(c, rq);
 		return;
 	}
-	reply.pid = (uint32_t)(p->pid > 0 ? p->pid : 0);
+	c->state = CONTAINER_CREATED;
+	p->state = PROCESS_CREATED;
+	got_pid(p, pid);
+	forget_orphans(c->agent);
+	log_debug("container %s created, pid %d", c->id, (int)pid);
+	reply.pid = (uint32_t)pid;
 	ttrpc_reply(rq, &reply.base);
 }
 
-static int write_bundle(struct container *c, const struct oci_spec *spec, struct err *err)
+static int write_bundle(struct container *c, const Podvm__Agent__V1__CreateContainerRequest *req, struct err *err)
 {
-	auto_free char *json = NULL;
-	char path[PATH_MAX_LEN];
-	size_t len;
-	int r = oci_spec_write(spec, &json, &len, err);
-
-	if (r < 0)
-		return r;
-	bundle_path(path, c, "");
-	if (mkdir(path, 0700) < 0)
-		return err_errno(err, "make its bundle");
-	bundle_path(path, c, "config.json");
-	return file_write_atomic(AT_FDCWD, path, json, len, 0600, err);
-}
-
-static int prepare(struct container *c, const Podvm__Agent__V1__CreateContainerRequest *req, struct err *err)
-{
-	struct adjust how = {
-		.id = c->id, .pid_ns_pid = c->agent->pid_ns_pid, .terminal = req->terminal, .sources = adjust_sources};
 	auto_oci_spec struct oci_spec spec = {0};
-	char cgroup[PATH_MAX_LEN];
-	int r;
+	auto_close int dir = -1;
+	auto_free char *json = NULL;
+	char path[PATH_LEN], cgroup[96];
+	struct adjust how = {.id = c->id, .cgroup = cgroup, .pid_ns_pid = c->agent->pid_ns_pid, .terminal = req->terminal,
+		.sources = adjust_sources};
+	size_t len;
+	int r = oci_spec_parse(&spec, (const char *)req->oci_spec.data, req->oci_spec.len, err);
 
-	if (req->oci_spec.len > SPEC_MAX)
-		return err_set(err, EINVAL, "the spec is larger than %u bytes", SPEC_MAX);
-	r = oci_spec_parse(&spec, (const char *)req->oci_spec.data, req->oci_spec.len, err);
-	(void)snprintf(cgroup, sizeof(cgroup), "/" PODS_CGROUP "/%s", c->id);
-	how.cgroup = cgroup;
-	if (r == 0)
-		r = adjust_spec(&spec, &how, &c->held, err);
 	if (r < 0)
 		return r;
+	(void)snprintf(cgroup, sizeof(cgroup), "/%s/%s", PODS_CGROUP, c->id);
+	r = adjust_spec(&spec, &how, &c->held, err);
+	if (r == 0)
+		r = oci_spec_write(&spec, &json, &len, err);
+	if (r < 0)
+		return r;
+	if (mkdir(path_in(path, c, ""), 0700) < 0)
+		return err_errno(err, "make '%s'", path);
+	dir = open(path_in(path, c, "config.json"), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (dir < 0)
+		return err_errno(err, "make '%s'", path);
+	r = fd_write_all(dir, json, len);
+	if (r < 0)
+		return err_set(err, -r, "write '%s': %s", path, strerror(-r));
 	c->process = json_incref(oci_process(&spec));
-	return write_bundle(c, &spec, err);
+	return 0;
 }
 
 static int run_create(struct container *c, struct err *err)
 {
-	char bundle[PATH_MAX_LEN], pid_file[PATH_MAX_LEN], console[PATH_MAX_LEN];
-	struct crun_start start = {.what = "create", .args = {"--bundle", bundle, "--pid-file", pid_file}};
+	char bundle[PATH_LEN], pid_file[PATH_LEN], console[PATH_LEN];
+	struct process *p = c->init;
+	struct crun_start cs = {.what = "create",
+		.args = {"--bundle", path_in(bundle, c, ""), "--pid-file", path_in(pid_file, c, "pid")}};
 	unsigned n = 4;
 	int r = 0;
 
-	bundle_path(bundle, c, "");
-	bundle_path(pid_file, c, "pid");
-	if (c->init->terminal) {
-		/* A unix socket's path is short: ids may be 64 bytes long, this name fits. */
-		bundle_path(console, c, "tty");
-		r = process_console_listen(c->init, console, err);
-		start.args[n++] = "--console-socket";
-		start.args[n++] = console;
+	if (p->terminal) {
+		r = process_console_listen(p, path_in(console, c, "console"), err);
+		cs.args[n++] = "--console-socket";
+		cs.args[n++] = console;
 	}
-	start.args[n++] = c->id;
-	process_stdio(c->init, start.stdio);
-	return r < 0 ? r : crun_start(&c->agent->crun, &c->init->job, &start, on_created, err);
+	cs.args[n++] = c->id;
+	if (r < 0)
+		return r;
+	process_stdio(p, cs.stdio);
+	r = crun_start(&c->agent->crun, &p->job, &cs, on_created, err);
+	process_handed_over(p);
+	return r;
 }
 
-static struct container *take_slot(struct agent *a, const char *id)
+static int create(struct agent *a, const Podvm__Agent__V1__CreateContainerRequest *req, struct container **ret,
+	struct err *err)
 {
-	for (unsigned i = 0; i < AGENT_CONTAINERS_MAX; i++) {
-		struct container *c = &a->containers[i];
+	struct container *c = NULL;
+	int r;
 
-		if (c->state != CONTAINER_FREE)
-			continue;
-		*c = (struct container){.agent = a, .state = CONTAINER_CREATING, .cgroup_fd = -1, .oom_watch = -1};
-		(void)str_copy(c->id, sizeof(c->id), id);
-		return c;
+	if (!id_valid(req->container_id))
+		return err_set(err, EINVAL, "container id '%.80s' is not valid", req->container_id);
+	if (!a->configured)
+		return err_set(err, EBUSY, "the guest is not configured");
+	if (container_find(a, req->container_id))
+		return err_set(err, EEXIST, "container %s exists", req->container_id);
+	for (unsigned i = 0; i < AGENT_CONTAINERS_MAX && !c; i++)
+		if (a->containers[i].state == CONTAINER_FREE)
+			c = &a->containers[i];
+	if (!c)
+		return err_set(err, ENOBUFS, "%d containers exist already", AGENT_CONTAINERS_MAX);
+	*c = (struct container){.agent = a, .state = CONTAINER_CREATING, .cgroup_fd = -1, .oom_watch = -1};
+	(void)str_copy(c->id, sizeof(c->id), req->container_id);
+	r = write_bundle(c, req, err);
+	if (r == 0)
+		r = process_new(&c->init, c, "", req->stdin, req->terminal, err);
+	if (r == 0)
+		r = run_create(c, err);
+	if (r < 0) {
+		(void)err_wrap(err, "container %s", c->id);
+		release(c);
+		return r;
 	}
-	return NULL;
+	*ret = c;
+	return 0;
 }
 
 void container_create(struct agent *a, struct ttrpc_request *rq, const Podvm__Agent__V1__CreateContainerRequest *req)
 {
-	struct container *c = NULL;
+	struct container *c;
 	struct err err = {0};
-	int r = 0;
 
-	if (container_find(a, req->container_id))
-		r = err_set(&err, EEXIST, "container %s exists already", req->container_id);
-	else if (!(c = take_slot(a, req->container_id)))
-		r = err_set(&err, ENOBUFS, "%d containers exist already", AGENT_CONTAINERS_MAX);
-	if (r == 0)
-		r = process_new(&c->init, c, "", req->stdin, req->terminal, &err);
-	if (r == 0)
-		r = prepare(c, req, &err);
-	if (r == 0) {
-		c->init->start_rq = rq;
-		r = run_create(c, &err);
-	}
-	if (r == 0)
-		return;
-	if (c && c->init)
-		c->init->start_rq = NULL;
-	if (c) {
-		(void)err_wrap(&err, "container %s", c->id);
-		container_free(c); /* crun has not seen it */
-	}
-	ttrpc_fail(rq, &err);
-}
-
-/* ---- exec ---- */
-
-static void exec_path(char dst[PATH_MAX_LEN], const struct process *p, const char *suffix)
-{
-	/* Execs are numbered by their slot: ids of the host make no file names, and the path stays short enough for a socket. */
-	(void)snprintf(dst, PATH_MAX_LEN, CONTAINERS_DIR "/%s/x%zu.%s", p->container->id,
-		(size_t)(p - p->agent->processes), suffix);
-}
-
-static int exec_prepare(struct process *p, const Podvm__Agent__V1__CreateExecRequest *req, struct err *err)
-{
-	json_error_t at;
-	json_t *process;
-	auto_free char *text = NULL;
-	char path[PATH_MAX_LEN];
-	int r;
-
-	if (req->process.len > PROCESS_MAX)
-		return err_set(err, EINVAL, "the process is larger than %u bytes", PROCESS_MAX);
-	process = json_loadb((const char *)req->process.data, req->process.len, JSON_REJECT_DUPLICATES, &at);
-	if (!json_is_object(process)) {
-		json_decref(process);
-		return err_set(err, EINVAL, "the process is no JSON object: %s", at.text);
-	}
-	r = adjust_process(process, p->container->process, req->terminal, err);
-	if (r == 0) {
-		text = json_dumps(process, JSON_COMPACT);
-		r = text ? 0 : err_set(err, ENOMEM, "out of memory");
-	}
-	json_decref(process);
-	if (r < 0)
-		return r;
-	exec_path(path, p, "json");
-	return file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600, err);
-}
-
-void container_exec(struct container *c, struct ttrpc_request *rq, const Podvm__Agent__V1__CreateExecRequest *req)
-{
-	Podvm__Agent__V1__Empty reply = PODVM__AGENT__V1__EMPTY__INIT;
-	struct process *p = NULL;
-	struct err err = {0};
-	int r = 0;
-
-	if (c->state != CONTAINER_RUNNING)
-		r = err_set(&err, EBUSY, "container %s is not running", c->id);
-	else if (process_find(c->agent, c->id, req->exec_id))
-		r = err_set(&err, EEXIST, "exec %s exists already", req->exec_id);
-	if (r == 0)
-		r = process_new(&p, c, req->exec_id, req->stdin, req->terminal, &err);
-	if (r == 0)
-		r = exec_prepare(p, req, &err);
-	if (r < 0) {
-		if (p)
-			process_free(p);
+	if (create(a, req, &c, &err) < 0)
 		ttrpc_fail(rq, &err);
-		return;
-	}
-	p->state = PROCESS_CREATED;
-	ttrpc_reply(rq, &reply.base);
-}
-
-static void exec_files_remove(struct process *p)
-{
-	static const char *const suffixes[] = {"json", "pid", "tty"};
-	char path[PATH_MAX_LEN];
-
-	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
-		exec_path(path, p, suffixes[i]);
-		(void)unlink(path);
-	}
+	else
+		c->init->start_rq = rq;
 }
 
 /* ---- start ---- */
 
-static void start_reply(struct process *p, int r, const struct err *err)
+static int start_init(struct container *c, struct err *err)
+{
+	char path[PATH_LEN];
+	auto_close int fd = -1;
+
+	if (c->state != CONTAINER_CREATED)
+		return err_set(err, EBUSY, "container %s: was started already", c->id);
+	(void)snprintf(path, sizeof(path), "%s/%s/exec.fifo", CRUN_STATE, c->id);
+	fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(err, "container %s: open '%s'", c->id, path);
+	(void)unlink(path);
+	if (write(fd, "", 1) != 1)
+		return err_errno(err, "container %s: write '%s'", c->id, path);
+	c->state = CONTAINER_RUNNING;
+	c->init->state = PROCESS_RUNNING;
+	return 0;
+}
+
+static void reply_started(struct ttrpc_request *rq, pid_t pid)
 {
 	Podvm__Agent__V1__StartProcessResponse reply = PODVM__AGENT__V1__START_PROCESS_RESPONSE__INIT;
+
+	reply.pid = (uint32_t)pid;
+	ttrpc_reply(rq, &reply.base);
+}
+
+static const char *exec_path(char dst[PATH_LEN], const struct process *p, const char *suffix)
+{
+	char name[32];
+
+	(void)snprintf(name, sizeof(name), "exec-%u.%s", (unsigned)(p - p->agent->processes), suffix);
+	return path_in(dst, p->container, name);
+}
+
+static void on_exec_started(struct crun_job *job, int r, const struct err *err)
+{
+	struct process *p = container_of(job, struct process, job);
 	struct ttrpc_request *rq = take_ptr(p->start_rq);
-
-	if (!rq)
-		return;
-	reply.pid = (uint32_t)(p->pid > 0 ? p->pid : 0);
-	if (r < 0)
-		ttrpc_fail(rq, err);
-	else
-		ttrpc_reply(rq, &reply.base);
-}
-
-static void on_init_started(struct crun_job *job, int r, const struct err *err)
-{
-	struct process *p = container_of(job, struct process, job);
-
-	if (r == 0 && p->state == PROCESS_CREATED) {
-		p->state = PROCESS_RUNNING;
-		p->container->state = CONTAINER_RUNNING;
-	}
-	start_reply(p, r, err);
-}
-
-static void on_exec_started(struct crun_job *job, int r, const struct err *why)
-{
-	struct process *p = container_of(job, struct process, job);
-	char path[PATH_MAX_LEN];
-	struct err err = {0};
+	struct agent *a = p->agent;
+	struct err why = *err;
+	char path[PATH_LEN];
 	pid_t pid = 0;
 
-	process_handed_over(p);
-	if (r == 0) {
-		exec_path(path, p, "pid");
-		r = read_pid(path, &pid, &err);
-		if (r == 0 && p->terminal)
-			r = process_take_console(p, &err);
-		why = &err;
-	}
-	exec_files_remove(p);
+	(void)unlink(exec_path(path, p, "json"));
+	(void)unlink(exec_path(path, p, "console"));
+	if (r == 0)
+		r = collect(p, &pid, exec_path(path, p, "pid"), &why);
 	if (r < 0) {
-		start_reply(p, r, why);
-		/* As a shell would: what could not be started has ended with 127. */
-		if (p->state == PROCESS_STARTING)
-			process_exited(p, 127 << 8);
+		(void)err_wrap(&why, "container %s: exec %s", p->container->id, p->id);
+		/* It never ran: it can be deleted, and who waits learns it. */
+		process_failed(p, &why);
+		forget_orphans(a);
+		ttrpc_fail(rq, &why);
 		return;
 	}
-	p->pid = pid;
-	start_reply(p, 0, NULL);
-	adopt(p, pid, PROCESS_RUNNING);
+	reply_started(rq, pid);
+	p->state = PROCESS_RUNNING;
+	got_pid(p, pid);
+	forget_orphans(a);
 }
 
 static int start_exec(struct process *p, struct err *err)
 {
-	char process[PATH_MAX_LEN], pid_file[PATH_MAX_LEN], console[PATH_MAX_LEN];
-	struct crun_start start = {.what = "exec", .args = {"--detach", "--process", process, "--pid-file", pid_file}};
+	char json[PATH_LEN], pid_file[PATH_LEN], console[PATH_LEN];
+	struct container *c = p->container;
+	struct crun_start cs = {.what = "exec",
+		.args = {"--detach", "--process", exec_path(json, p, "json"), "--pid-file", exec_path(pid_file, p, "pid")}};
 	unsigned n = 5;
 	int r = 0;
 
-	exec_path(process, p, "json");
-	exec_path(pid_file, p, "pid");
+	if (p->state != PROCESS_CREATED)
+		return err_set(err, EBUSY, "exec %s: was started already", p->id);
+	if (c->state != CONTAINER_RUNNING)
+		return err_set(err, EBUSY, "container %s is not running", c->id);
 	if (p->terminal) {
-		exec_path(console, p, "tty");
-		r = process_console_listen(p, console, err);
-		start.args[n++] = "--console-socket";
-		start.args[n++] = console;
+		r = process_console_listen(p, exec_path(console, p, "console"), err);
+		cs.args[n++] = "--console-socket";
+		cs.args[n++] = console;
 	}
-	start.args[n++] = p->container->id;
-	process_stdio(p, start.stdio);
-	if (r == 0)
-		r = crun_start(&p->agent->crun, &p->job, &start, on_exec_started, err);
-	if (r == 0)
-		p->state = PROCESS_STARTING;
-	return r;
+	cs.args[n++] = c->id;
+	if (r < 0)
+		return r;
+	process_stdio(p, cs.stdio);
+	r = crun_start(&c->agent->crun, &p->job, &cs, on_exec_started, err);
+	if (r < 0)
+		return r;
+	process_handed_over(p);
+	p->state = PROCESS_STARTING;
+	return 0;
 }
 
 void container_start(struct process *p, struct ttrpc_request *rq)
 {
-	struct crun_start start = {.what = "start", .args = {p->container->id}, .stdio = {-1, -1, -1}};
 	struct err err = {0};
-	int r;
+	int r = *p->id ? start_exec(p, &err) : start_init(p->container, &err);
 
-	if (p->state != PROCESS_CREATED || p->start_rq)
-		r = err_set(&err, EBUSY, "container %s%s%s was started already", p->container->id,
-			*p->id ? " exec " : "", p->id);
-	else if (*p->id)
-		r = start_exec(p, &err);
-	else
-		r = crun_start(&p->agent->crun, &p->job, &start, on_init_started, &err);
 	if (r < 0)
 		ttrpc_fail(rq, &err);
-	else
+	else if (*p->id)
 		p->start_rq = rq;
+	else
+		reply_started(rq, p->pid);
 }
 
-/* ---- delete ---- */
+/* ---- exec ---- */
 
-void container_delete(struct process *p, struct ttrpc_request *rq)
+static int write_exec(struct process *p, const Podvm__Agent__V1__CreateExecRequest *req, struct err *err)
 {
-	Podvm__Agent__V1__Empty reply = PODVM__AGENT__V1__EMPTY__INIT;
-	struct container *c = p->container;
+	json_t *process;
+	auto_free char *json = NULL;
+	auto_close int fd = -1;
+	char path[PATH_LEN];
+	size_t len;
+	int r = json_text_parse(
+		&process, (const char *)req->process.data, req->process.len, EXEC_JSON_MAX, OCI_DEPTH_MAX, err);
+
+	if (r < 0)
+		return err_wrap(err, "process");
+	r = adjust_process(process, p->container->process, req->terminal, err);
+	if (r == 0)
+		r = json_text_write(process, &json, &len, err);
+	json_decref(process);
+	if (r < 0)
+		return r;
+	fd = open(exec_path(path, p, "json"), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_errno(err, "make '%s'", path);
+	r = fd_write_all(fd, json, len);
+	return r < 0 ? err_set(err, -r, "write '%s': %s", path, strerror(-r)) : 0;
+}
+
+static int create_exec(struct container *c, const Podvm__Agent__V1__CreateExecRequest *req, struct err *err)
+{
+	struct process *p;
+	int r;
+
+	if (!id_valid(req->exec_id))
+		return err_set(err, EINVAL, "exec id '%.80s' is not valid", req->exec_id);
+	if (c->state != CONTAINER_RUNNING)
+		return err_set(err, EBUSY, "container %s is not running", c->id);
+	if (process_find(c->agent, c->id, req->exec_id))
+		return err_set(err, EEXIST, "exec %s exists", req->exec_id);
+	r = process_new(&p, c, req->exec_id, req->stdin, req->terminal, err);
+	if (r < 0)
+		return r;
+	r = write_exec(p, req, err);
+	if (r < 0) {
+		process_free(p);
+		return r;
+	}
+	p->state = PROCESS_CREATED;
+	return 0;
+}
+
+void container_exec(struct container *c, struct ttrpc_request *rq, const Podvm__Agent__V1__CreateExecRequest *req)
+{
 	struct err err = {0};
 
-	if (c->state == CONTAINER_CREATING || c->state == CONTAINER_DELETING || p->job.pid) {
-		(void)err_set(&err, EBUSY, "container %s is being %s", c->id,
-			c->state == CONTAINER_DELETING ? "deleted" : "started");
+	if (create_exec(c, req, &err) < 0)
 		ttrpc_fail(rq, &err);
-		return;
-	}
-	if (!*p->id) {
-		remove_container(c, rq);
-		return;
-	}
-	if (p->state == PROCESS_RUNNING && p->pid > 0)
-		(void)kill(p->pid, SIGKILL);
-	exec_files_remove(p);
-	remember_deleted(c->id, p->id);
-	process_free(p);
-	ttrpc_reply(rq, &reply.base);
+	else
+		reply_empty(rq);
 }
 
-/* ---- signals, freezing ---- */
+/* ---- signals, freezer ---- */
 
 static int signal_all(struct container *c, int signo, struct err *err)
 {
@@ -568,64 +635,66 @@ static int signal_all(struct container *c, int signo, struct err *err)
 	size_t n = 0;
 	int r;
 
+	if (c->cgroup_fd < 0 || c->state == CONTAINER_ENDED)
+		return err_set(err, ESRCH, "container %s is not running", c->id);
 	if (signo == SIGKILL)
 		return cgroup_kill(c->cgroup_fd, err);
 	r = cgroup_pids(c->cgroup_fd, &pids, &n, err);
-	for (size_t i = 0; r == 0 && i < n; i++)
-		(void)kill((pid_t)pids[i], signo);
+	for (size_t i = 0; i < n && r == 0; i++)
+		if (kill((pid_t)pids[i], signo) < 0 && errno != ESRCH)
+			r = err_errno(err, "signal %d to process %u", signo, pids[i]);
 	return r;
 }
 
 int container_signal(struct process *p, int signo, bool all, struct err *err)
 {
-	struct container *c = p->container;
-
+	if (signo < 1 || signo > 64)
+		return err_set(err, EINVAL, "signal %d does not exist", signo);
 	if (all && *p->id)
-		return err_set(err, EINVAL, "'all' goes with the container, not with an exec");
-	if (all && c->cgroup_fd >= 0)
-		return signal_all(c, signo, err);
-	if ((p->state != PROCESS_RUNNING && p->state != PROCESS_CREATED) || p->pid <= 0)
-		return err_set(
-			err, ENOENT, "container %s%s%s: the process has ended", c->id, *p->id ? " exec " : "", p->id);
-	/* Reaped only by this loop, so the pid is still its own. */
-	return kill(p->pid, signo) < 0 ? err_errno(err, "signal %d", signo) : 0;
+		return err_set(err, EINVAL, "all: only for a whole container");
+	if (all)
+		return signal_all(p->container, signo, err);
+	if (p->pid == 0)
+		return err_set(err, ESRCH, "container %s%s%s: has no process", p->container->id, *p->id ? " exec " : "", p->id);
+	return kill(p->pid, signo) < 0 ? err_errno(err, "signal %d to process %d", signo, (int)p->pid) : 0;
 }
 
-static void on_freeze(struct loop_timer *t)
+static void on_freeze_timer(struct loop_timer *t)
 {
 	struct container *c = container_of(t, struct container, freeze_timer);
-	Podvm__Agent__V1__Empty reply = PODVM__AGENT__V1__EMPTY__INIT;
 	struct err err = {0};
 
 	if (cgroup_frozen(c->cgroup_fd)) {
-		ttrpc_reply(take_ptr(c->freeze_rq), &reply.base);
-	} else if (time_mono_ns() > c->freeze_until) {
-		if (cgroup_freeze(c->cgroup_fd, false, &err) < 0)
-			log_warn("container %s: %s, ignoring", c->id, err.msg);
-		(void)err_set(&err, ETIMEDOUT, "container %s did not freeze", c->id);
-		ttrpc_fail(take_ptr(c->freeze_rq), &err);
-	} else {
-		loop_timer_set(c->agent->loop, t, FREEZE_STEP_NS, on_freeze);
+		reply_empty(take_ptr(c->freeze_rq));
+		return;
 	}
+	if (time_mono_ns() < c->freeze_until) {
+		loop_timer_set(c->agent->loop, t, 5 * NS_PER_MS, on_freeze_timer);
+		return;
+	}
+	(void)!cgroup_freeze(c->cgroup_fd, false, NULL);
+	(void)err_set(&err, ETIMEDOUT, "container %s: does not freeze", c->id);
+	ttrpc_fail(take_ptr(c->freeze_rq), &err);
 }
 
 void container_freeze(struct container *c, struct ttrpc_request *rq, bool on)
 {
-	Podvm__Agent__V1__Empty reply = PODVM__AGENT__V1__EMPTY__INIT;
 	struct err err = {0};
-	int r;
+	int r = 0;
 
-	if (c->state != CONTAINER_RUNNING || c->freeze_rq)
-		r = err_set(&err, EBUSY, "container %s is not running, or is being frozen", c->id);
+	if (c->state != CONTAINER_RUNNING && c->state != CONTAINER_CREATED)
+		r = err_set(&err, EBUSY, "container %s is not running", c->id);
+	else if (c->freeze_rq)
+		r = err_set(&err, EBUSY, "container %s is being paused", c->id);
 	else
 		r = cgroup_freeze(c->cgroup_fd, on, &err);
 	if (r < 0) {
 		ttrpc_fail(rq, &err);
 	} else if (!on) {
-		ttrpc_reply(rq, &reply.base);
+		reply_empty(rq);
 	} else {
 		c->freeze_rq = rq;
 		c->freeze_until = time_mono_ns() + FREEZE_NS;
-		loop_timer_set(c->agent->loop, &c->freeze_timer, 0, on_freeze);
+		loop_timer_set(c->agent->loop, &c->freeze_timer, 0, on_freeze_timer);
 	}
 }

@@ -98,24 +98,24 @@ static void stream_drop(struct process_io *io)
 		stream_finish(s);
 }
 
-static void waiters_fail(struct process *p, int code, const char *why)
+static void waiters_fail(struct process *p, const struct err *why)
 {
-	struct err err = {0};
-
-	(void)err_set(&err, code, "container %s%s%s: %s", p->container->id, *p->id ? " exec " : "", p->id, why);
 	for (unsigned i = 0; i < AGENT_WAITERS_MAX; i++) {
 		struct waiter *w = &p->agent->waiters[i];
 
 		if (w->rq && w->process == p)
-			ttrpc_fail(take_ptr(w->rq), &err);
+			ttrpc_fail(take_ptr(w->rq), why);
 	}
 	if (p->start_rq)
-		ttrpc_fail(take_ptr(p->start_rq), &err);
+		ttrpc_fail(take_ptr(p->start_rq), why);
 }
 
 void process_free(struct process *p)
 {
-	waiters_fail(p, ESRCH, "was deleted");
+	struct err err = {0};
+
+	(void)err_set(&err, ESRCH, "container %s%s%s: was deleted", p->container->id, *p->id ? " exec " : "", p->id);
+	waiters_fail(p, &err);
 	loop_timer_cancel(&p->grace);
 	for (unsigned i = 0; i < 3; i++) {
 		stream_drop(&p->io[i]);
@@ -339,6 +339,19 @@ void process_exited(struct process *p, int status)
 	tell_if_done(p);
 	if (!p->drained)
 		loop_timer_set(p->agent->loop, &p->grace, PROCESS_GRACE_NS, on_grace);
+	if (*p->id)
+		container_exec_ended(p);
+}
+
+void process_failed(struct process *p, const struct err *why)
+{
+	p->state = PROCESS_EXITED;
+	p->exit_code = 255;
+	p->exited_at_ns = time_real_ns();
+	waiters_fail(p, why);
+	for (unsigned i = 0; i < 3; i++)
+		stream_drop(&p->io[i]);
+	p->drained = true;
 }
 
 static void on_waiter_gone(void *ctx)

@@ -91,5 +91,7 @@ int process_resize(struct process *p, unsigned rows, unsigned columns, struct er
 
 /* It was reaped; status as of waitpid(2). */
 void process_exited(struct process *p, int status);
+/* It could not be started: who waits gets `why`; it counts as ended with exit code 255. */
+void process_failed(struct process *p, const struct err *why);
 /* WaitProcess. Consumes rq, now or later. */
 void process_wait(struct process *p, struct ttrpc_request *rq);

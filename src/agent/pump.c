@@ -26,7 +26,8 @@ static void end_watch(struct pump_end *e)
 	else if (e->src.loop)
 		loop_mod_fd(&e->src, want);
 	else if (loop_add_fd(e->loop, &e->src, e->fd, want, on_end, &err) < 0)
-		(void)shutdown(e->fd, SHUT_RDWR); /* no memory in the kernel: the stream ends instead of standing still */
+		(void)shutdown(
+			e->fd, SHUT_RDWR); /* no memory in the kernel: the stream ends instead of standing still */
 }
 
 void pump_end_open(struct pump_end *e, struct loop *loop, int fd, bool is_socket)
