@@ -112,6 +112,24 @@ static int check_size(struct loader *l, const struct kube_container *c, const st
 	return load_error(l, at, "command, args and env are larger than 1 MiB together; use a volume");
 }
 
+/* Room for one more variable: the array doubles, so that most pods, which have few, stay small. */
+static int grow_env(struct loader *l, struct kube_container *c)
+{
+	size_t cap = c->n_env ? 2 * c->n_env : 8;
+	struct kube_pair *env;
+
+	/* Full at 0, 8, 16, ...: the only lengths that were ever a capacity. */
+	if (c->n_env && (c->n_env < 8 || (c->n_env & (c->n_env - 1))))
+		return 0;
+	env = pool_array(l->mem, cap, sizeof(*env));
+	if (!env)
+		return load_no_memory(l);
+	if (c->n_env)
+		memcpy(env, c->env, c->n_env * sizeof(*env));
+	c->env = env;
+	return 0;
+}
+
 /* Sets a variable; an earlier one of that name gets the new value. `value` is the pod's or lives as long. */
 static int set_env(
 	struct loader *l, struct kube_container *c, const struct tree_node *at, const char *name, char *value)
@@ -126,6 +144,10 @@ static int set_env(
 	if (!pair && c->n_env == LOAD_ENV_MAX)
 		return load_error(l, at, "more than %u variables", LOAD_ENV_MAX);
 	if (!pair) {
+		int r = grow_env(l, c);
+
+		if (r < 0)
+			return r;
 		pair = &c->env[c->n_env];
 		pair->key = pool_str(l->mem, name);
 		if (!pair->key)
@@ -251,9 +273,6 @@ static int load_env(struct loader *l, struct kube_container *c, struct tree_node
 
 	if (!from && !env)
 		return 0;
-	c->env = pool_array(l->mem, LOAD_ENV_MAX, sizeof(*c->env));
-	if (!c->env)
-		return load_no_memory(l);
 	for (size_t i = 0; r == 0 && from && i < from->n; i++)
 		r = load_env_from(l, c, from->items[i]);
 	for (size_t i = 0; r == 0 && env && i < env->n; i++)

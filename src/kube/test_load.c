@@ -149,6 +149,27 @@ static void test_every_supported_field_is_read(void **state)
 	}
 }
 
+/* The books behind that: a supported field that nobody asked for is found, wherever it is. */
+static void test_unread_field_is_found(void **state)
+{
+	auto_tree struct tree t = {0};
+	struct err err = {0};
+	static const char yaml[] =
+		"apiVersion: v1\nkind: ~\nstatus: {}\nspec: {affinity: {}, containers: [{name: a, image: i}]}\n";
+	static const char *const wanted[] = {
+		"apiVersion", "spec", "spec.containers", "spec.containers[0].name", "spec.containers[0].image"};
+
+	assert_int_equal(tree_parse(&t, "t.yaml", yaml, strlen(yaml), &err), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+		const struct tree_node *n = schema_unused(&schema_pod, t.documents[0]);
+
+		assert_non_null(n);
+		assert_string_equal(tree_path(n).s, wanted[i]);
+		((struct tree_node *)(uintptr_t)n)->used = true;
+	}
+	assert_null(schema_unused(&schema_pod, t.documents[0]));
+}
+
 static void test_pod_facts(void **state)
 {
 	auto_free char *text = everything();
@@ -678,6 +699,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_null_and_empty_are_absent),
 		cmocka_unit_test(test_every_supported_field_is_read),
+		cmocka_unit_test(test_unread_field_is_found),
 		cmocka_unit_test(test_pod_facts),
 		cmocka_unit_test(test_container_facts),
 		cmocka_unit_test(test_variable_facts),

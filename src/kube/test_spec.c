@@ -229,6 +229,8 @@ static const struct {
 		"[\"CAP_DAC_OVERRIDE\", \"CAP_NET_BIND_SERVICE\", \"CAP_NET_RAW\", \"CAP_SYS_CHROOT\", "
 		"\"CAP_AUDIT_WRITE\", "
 		"\"CAP_SETFCAP\"]"},
+	{{"    securityContext: {capabilities: {add: [ALL, SYS_TIME], drop: [ALL, SYS_TIME, BPF]}}\n", NULL},
+		"process.capabilities.permitted", "[]"},
 	{{"    securityContext: {seccompProfile: {type: Unconfined}}\n", NULL}, "linux.seccomp", NULL},
 	{{"    securityContext: {seccompProfile: {type: Localhost, localhostProfile: x}}\n", NULL,
 		 "{\"defaultAction\": \"A\"}"},
