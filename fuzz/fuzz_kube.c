@@ -60,14 +60,17 @@ static void make_spec(
 	must(oci_spec_write(&spec, &json, &len, &err) == 0 || err.msg[0] != '\0');
 }
 
+/* Touches both ends of each file, for AddressSanitizer to look. */
 static void check_volumes(const struct kube_pod *pod)
 {
+	static volatile unsigned sum;
+
 	for (size_t i = 0; i < pod->n_volumes; i++)
 		for (size_t k = 0; k < pod->volumes[i].n_files; k++) {
 			const struct kube_file *f = &pod->volumes[i].files[k];
 
 			must(f->mode <= 0777 && f->path[0] && f->path[0] != '/' && !strstr(f->path, "/../"));
-			must(!f->len || f->data[f->len - 1] <= 0xff);
+			sum += f->len ? f->data[0] + f->data[f->len - 1] : 0;
 		}
 }
 
