@@ -367,8 +367,11 @@ static int write_bundle(struct container *c, const Podvm__Agent__V1__CreateConta
 	auto_oci_spec struct oci_spec spec = {0};
 	auto_close int dir = -1;
 	auto_free char *json = NULL;
-	char path[PATH_LEN], cgroup[96];
-	struct adjust how = {.id = c->id, .cgroup = cgroup, .pid_ns_pid = c->agent->pid_ns_pid, .terminal = req->terminal,
+	char path[PATH_LEN], stage[PATH_LEN], cgroup[96];
+	struct adjust how = {.id = c->id,
+		.cgroup = cgroup,
+		.pid_ns_pid = c->agent->pid_ns_pid,
+		.terminal = req->terminal,
 		.sources = adjust_sources};
 	size_t len;
 	int r = oci_spec_parse(&spec, (const char *)req->oci_spec.data, req->oci_spec.len, err);
@@ -376,13 +379,14 @@ static int write_bundle(struct container *c, const Podvm__Agent__V1__CreateConta
 	if (r < 0)
 		return r;
 	(void)snprintf(cgroup, sizeof(cgroup), "/%s/%s", PODS_CGROUP, c->id);
+	if (mkdir(path_in(path, c, ""), 0700) < 0 || mkdir(path_in(stage, c, "mounts"), 0700) < 0)
+		return err_errno(err, "make '%s'", path);
+	how.stage = stage;
 	r = adjust_spec(&spec, &how, &c->held, err);
 	if (r == 0)
 		r = oci_spec_write(&spec, &json, &len, err);
 	if (r < 0)
 		return r;
-	if (mkdir(path_in(path, c, ""), 0700) < 0)
-		return err_errno(err, "make '%s'", path);
 	dir = open(path_in(path, c, "config.json"), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (dir < 0)
 		return err_errno(err, "make '%s'", path);
@@ -416,8 +420,8 @@ static int run_create(struct container *c, struct err *err)
 	return r;
 }
 
-static int create(struct agent *a, const Podvm__Agent__V1__CreateContainerRequest *req, struct container **ret,
-	struct err *err)
+static int create(
+	struct agent *a, const Podvm__Agent__V1__CreateContainerRequest *req, struct container **ret, struct err *err)
 {
 	struct container *c = NULL;
 	int r;
@@ -451,7 +455,7 @@ static int create(struct agent *a, const Podvm__Agent__V1__CreateContainerReques
 
 void container_create(struct agent *a, struct ttrpc_request *rq, const Podvm__Agent__V1__CreateContainerRequest *req)
 {
-	struct container *c;
+	struct container *c = NULL;
 	struct err err = {0};
 
 	if (create(a, req, &c, &err) < 0)
@@ -529,7 +533,8 @@ static int start_exec(struct process *p, struct err *err)
 	char json[PATH_LEN], pid_file[PATH_LEN], console[PATH_LEN];
 	struct container *c = p->container;
 	struct crun_start cs = {.what = "exec",
-		.args = {"--detach", "--process", exec_path(json, p, "json"), "--pid-file", exec_path(pid_file, p, "pid")}};
+		.args = {"--detach", "--process", exec_path(json, p, "json"), "--pid-file",
+			exec_path(pid_file, p, "pid")}};
 	unsigned n = 5;
 	int r = 0;
 
@@ -582,6 +587,8 @@ static int write_exec(struct process *p, const Podvm__Agent__V1__CreateExecReque
 	if (r < 0)
 		return err_wrap(err, "process");
 	r = adjust_process(process, p->container->process, req->terminal, err);
+	if (r == 0)
+		r = adjust_env(process, (const char *const *)req->add_env, req->n_add_env, err);
 	if (r == 0)
 		r = json_text_write(process, &json, &len, err);
 	json_decref(process);
@@ -655,7 +662,8 @@ int container_signal(struct process *p, int signo, bool all, struct err *err)
 	if (all)
 		return signal_all(p->container, signo, err);
 	if (p->pid == 0)
-		return err_set(err, ESRCH, "container %s%s%s: has no process", p->container->id, *p->id ? " exec " : "", p->id);
+		return err_set(err, ESRCH, "container %s%s%s: has no process", p->container->id, *p->id ? " exec " : "",
+			p->id);
 	return kill(p->pid, signo) < 0 ? err_errno(err, "signal %d to process %d", signo, (int)p->pid) : 0;
 }
 
