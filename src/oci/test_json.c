@@ -47,6 +47,20 @@ static void documents_survive(void **state)
 	}
 }
 
+static void reals_of_any_size_are_reals(void **state)
+{
+	static const char *const cases[] = {"{\"a\":9223372036854775808.5}", "{\"a\":18446744073709551615e0}",
+		"{\"a\":18446744073709551615E-3}", "{\"a\":0.18446744073709551615}", "{\"a\":-9223372036854775808.0}"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		json_t *root = NULL;
+
+		assert_int_equal(json_text_parse(&root, cases[i], strlen(cases[i]), MAX, DEPTH, NULL), 0);
+		assert_true(json_is_real(json_object_get(root, "a")));
+		json_decref(root);
+	}
+}
+
 static void hostile_documents_are_refused(void **state)
 {
 	static const struct {
@@ -241,6 +255,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(documents_survive),
+		cmocka_unit_test(reals_of_any_size_are_reals),
 		cmocka_unit_test(hostile_documents_are_refused),
 		cmocka_unit_test(size_values_and_depth_are_bounded),
 		cmocka_unit_test(shapes_are_checked),

@@ -420,6 +420,31 @@ static void blocking_calls_survive_hostile_answers(void **state)
 	}
 }
 
+static void blocking_calls_leave_the_next_answer_in_the_socket(void **state)
+{
+	struct buf b = BUF_INIT(65536);
+	uint8_t head[TTRPC_HEADER_LEN];
+	struct ttrpc_frame f;
+	uint32_t cpus = 0;
+	struct err err;
+	int sv[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	/* The id of a call that nobody answers tells those of the next two. */
+	assert_int_equal(sync_info(sv[0], 1, &cpus, &err), -ETIMEDOUT);
+	assert_int_equal(recv(sv[1], head, sizeof(head), MSG_WAITALL), sizeof(head));
+	ttrpc_frame_decode(&f, head);
+	rig_put_frame(&b, f.stream, TTRPC_RESPONSE, "", 0);
+	rig_put_frame(&b, f.stream + 2, TTRPC_RESPONSE, "", 0);
+	rig_put_frame(&b, f.stream + 4, TTRPC_RESPONSE, "", 0);
+	assert_int_equal(send(sv[1], buf_data(&b), b.len, 0), (ssize_t)b.len);
+	assert_int_equal(sync_info(sv[0], 5000, &cpus, &err), 0);
+	assert_int_equal(sync_info(sv[0], 5000, &cpus, &err), 0);
+	buf_fini(&b);
+	close(sv[0]);
+	close(sv[1]);
+}
+
 static void a_blocking_call_to_nobody_ends(void **state)
 {
 	uint32_t cpus;
@@ -450,6 +475,7 @@ int main(void)
 		cmocka_unit_test(a_client_that_is_not_read_is_bounded),
 		cmocka_unit_test(blocking_calls_are_answered),
 		cmocka_unit_test(blocking_calls_survive_hostile_answers),
+		cmocka_unit_test(blocking_calls_leave_the_next_answer_in_the_socket),
 		cmocka_unit_test(a_blocking_call_to_nobody_ends),
 	};
 

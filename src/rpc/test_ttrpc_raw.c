@@ -264,6 +264,29 @@ static void a_peer_that_does_not_read_is_not_read(void **state)
 	rig_stop(&rig);
 }
 
+static void a_burst_of_requests_waits_for_its_answers(void **state)
+{
+	struct rig rig;
+	struct ttrpc_input in = TTRPC_INPUT_INIT;
+	struct buf b = BUF_INIT(1u << 20);
+	int fd;
+
+	/* They arrive in one read; together the answers are larger than the output may be. */
+	rig_start(&rig);
+	rig.info_size = 300000;
+	fd = rig_connect(&rig);
+	for (uint32_t i = 0; i < 60; i++)
+		rig_put_request(&b, 1 + 2 * i, "GetInfo", 0);
+	assert_true(b.len <= TTRPC_READ_MIN);
+	rig_send(&rig, fd, &b);
+	for (uint32_t i = 0; i < 60; i++)
+		rig_expect_code(&rig, fd, &in, 1 + 2 * i, TTRPC_OK);
+	ttrpc_input_fini(&in);
+	buf_fini(&b);
+	close(fd);
+	rig_stop(&rig);
+}
+
 static void answers_that_nobody_reads_are_bounded(void **state)
 {
 	struct rig rig;
@@ -488,6 +511,7 @@ int main(void)
 		cmocka_unit_test(calls_beyond_the_limit_are_refused),
 		cmocka_unit_test(callers_that_hang_up_do_not_pile_up_calls),
 		cmocka_unit_test(a_peer_that_does_not_read_is_not_read),
+		cmocka_unit_test(a_burst_of_requests_waits_for_its_answers),
 		cmocka_unit_test(answers_that_nobody_reads_are_bounded),
 		cmocka_unit_test(connections_beyond_the_limit_are_closed),
 		cmocka_unit_test(hostile_answers_fail_their_call_only),

@@ -137,10 +137,11 @@ static void refuse(struct server_conn *sc, uint32_t id, enum ttrpc_code code, co
 static void send_reply(struct server_conn *sc, uint32_t id, const ProtobufCMessage *reply)
 {
 	struct buf *out = &sc->conn.out;
-	int r = ttrpc_reply_append(out, id, reply, TTRPC_OUT_KEEP);
+	int r = -ENOBUFS;
 
-	if (r == -ENOBUFS) {
-		ttrpc_conn_flush(&sc->conn);
+	for (int tries = 0; tries < 2 && r == -ENOBUFS; tries++) {
+		if (tries)
+			ttrpc_conn_flush(&sc->conn);
 		r = ttrpc_reply_append(out, id, reply, TTRPC_OUT_KEEP);
 	}
 	if (r == 0)
