@@ -165,7 +165,7 @@ teardown() { assert_clean; }
 		      od -An -tx1 /sec/bin | tr -d ' '
 		      cat /proj/b.txt; echo; cat /proj/labels; echo
 		      cat /host/sub/file /file; echo written >/host/new
-		      echo no >/ro/no 2>/dev/null || echo read-only
+		      { echo no >/ro/no; } 2>/dev/null || echo read-only
 		      echo x >/sub/y; ls /tmpvol/made
 		    volumeMounts:
 		    - {name: cm, mountPath: /cm}
@@ -229,7 +229,7 @@ teardown() { assert_clean; }
 		      grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status | tr -d '\t'
 		      touch /x 2>/dev/null || echo root is read-only
 		      head -c1 /proc/kcore 2>/dev/null | wc -c
-		      echo 1 >/proc/sys/kernel/panic 2>/dev/null || echo sysctls are read-only
+		      { echo 1 >/proc/sys/kernel/panic; } 2>/dev/null || echo sysctls are read-only
 		      cat /proc/sys/net/ipv4/ip_unprivileged_port_start
 		      touch /d/f && stat -c %g /d/f
 		    securityContext:
@@ -319,13 +319,14 @@ teardown() { assert_clean; }
 	"$PODVM" rm web
 }
 
-@test "Ctrl-C: SIGTERM once, the grace period, SIGKILL" {
+@test "a stop signal: SIGTERM once, the grace period, SIGKILL" {
 	pod polite Always "$(sh_container main 'trap "echo bye; exit 3" TERM; echo up; while :; do sleep 0.1; done')"
 	"$PODVM" run -q polite.yaml >out &
 	pid=$!
 	wait_for 30 grep -q up out
-	kill -INT $pid
-	run wait $pid
+	kill -TERM $pid
+	status=0
+	wait $pid || status=$?
 	[ "$status" -eq 3 ]
 	grep -q bye out
 	pod stubborn Always "$(sh_container main 'trap "" TERM; echo up; while :; do sleep 0.1; done')"
@@ -334,8 +335,15 @@ teardown() { assert_clean; }
 	pid=$!
 	wait_for 30 grep -q up out2
 	kill -TERM $pid
-	run wait $pid
+	status=0
+	wait $pid || status=$?
 	[ "$status" -eq 137 ]
+	# Ctrl-C itself, from a terminal.
+	script -qec "'$PODVM' run -q polite.yaml" typescript </dev/null >/dev/null &
+	wait_for 30 grep -q up typescript
+	pkill -INT -f "podvm run -q polite.yaml" --newest
+	wait
+	grep -q bye typescript
 }
 
 @test "a container that fails restarts after the back-off, with a fresh root filesystem" {

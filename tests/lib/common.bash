@@ -19,7 +19,7 @@ podvm_setup() {
 podvm_processes() {
 	local p
 	for p in /proc/[0-9]*; do
-		tr '\0' '\n' <"$p/environ" 2>/dev/null | grep -qxF "PODVM_RUN=$PODVM_RUN" || continue
+		{ tr '\0' '\n' <"$p/environ"; } 2>/dev/null | grep -qxF "PODVM_RUN=$PODVM_RUN" || continue
 		case $(readlink "$p/exe") in */podvm | */podvm-vmm | */qemu-system-x86_64) basename "$p" ;; esac
 	done
 }
