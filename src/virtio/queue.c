@@ -156,7 +156,7 @@ int queue_start(struct queue *q, const struct guest_mem *mem, uint64_t features,
 	q->event_idx = features >> VIRTIO_BIT_EVENT_IDX & 1;
 	q->indirect = features >> VIRTIO_BIT_INDIRECT_DESC & 1;
 	q->next_avail = base;
-	q->next_used = load16(q->used + RING_IDX);
+	q->next_used = q->signalled_used = load16(q->used + RING_IDX);
 	q->last_head = -1;
 	q->started = true;
 	queue_kicks_enable(q, true);
@@ -338,7 +338,6 @@ bool queue_should_signal(struct queue *q)
 
 	if (!q->started || q->broken)
 		return false;
-	/* The state before the first push is what queue_start read. */
 	pushed = now - old;
 	if (pushed == 0)
 		return false;

@@ -229,6 +229,7 @@ static void stop_and_start_go_on_where_they_were(void **state)
 
 	assert_int_equal(queue_start(&f->q, &f->vm.gm, F_EVENT_IDX, base, NULL), 0);
 	assert_int_equal(drv_avail_event(&f->dq), 6);
+	assert_false(queue_should_signal(&f->q)); /* the five were of the time before */
 	assert_int_equal(queue_push(&f->q, pop_one(f), 0), 0);
 	assert_int_equal(drv_used_idx(&f->dq), 6);
 	drop(f);
