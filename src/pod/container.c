@@ -334,26 +334,10 @@ void container_start(struct pod_container *c)
 
 /* ---- signals ---- */
 
-static const struct {
-	const char *name;
-	int signo;
-} signal_names[] = {
-	{"HUP", SIGHUP},
-	{"INT", SIGINT},
-	{"QUIT", SIGQUIT},
-	{"KILL", SIGKILL},
-	{"USR1", SIGUSR1},
-	{"USR2", SIGUSR2},
-	{"TERM", SIGTERM},
-	{"WINCH", SIGWINCH},
-	{"RTMIN+3", 37},
-	{"PWR", SIGPWR},
-};
-
-/* The image's STOPSIGNAL ("SIGQUIT", "QUIT", "3"), or SIGTERM. */
+/* lifecycle.stopSignal, or the image's STOPSIGNAL ("SIGQUIT", "QUIT", "3", "RTMIN+3"), or SIGTERM. */
 static int stop_signal(const struct pod_container *c)
 {
-	const char *name = c->image->config.stop_signal;
+	const char *name = *c->spec->stop_signal ? c->spec->stop_signal : c->image->config.stop_signal;
 	uint64_t number;
 
 	if (!name || !*name)
@@ -362,9 +346,16 @@ static int stop_signal(const struct pod_container *c)
 		return number ? (int)number : SIGTERM;
 	if (str_has_prefix(name, "SIG"))
 		name += 3;
-	for (size_t i = 0; i < ARRAY_SIZE(signal_names); i++)
-		if (str_eq(name, signal_names[i].name))
-			return signal_names[i].signo;
+	for (int signo = 1; signo < 32; signo++)
+		if (sigabbrev_np(signo) && str_eq(name, sigabbrev_np(signo)))
+			return signo;
+	/* 34 and 64 are SIGRTMIN and SIGRTMAX as glibc in a container counts them. */
+	if (str_has_prefix(name, "RTMIN") &&
+		(name[5] == '\0' || (name[5] == '+' && str_to_u64(name + 6, 30, &number, NULL) == 0)))
+		return 34 + (name[5] ? (int)number : 0);
+	if (str_has_prefix(name, "RTMAX") &&
+		(name[5] == '\0' || (name[5] == '-' && str_to_u64(name + 6, 30, &number, NULL) == 0)))
+		return 64 - (name[5] ? (int)number : 0);
 	return SIGTERM;
 }
 

@@ -395,7 +395,6 @@ static int call_configure(struct pod *pod, struct err *err)
 	req.entropy.len = sizeof(entropy);
 	req.realtime_ns = time_real_ns();
 	req.hostname = pod->spec->hostname;
-	req.domainname = pod->spec->dns_domain;
 	req.share_tag = (char *)(uintptr_t) "podvm";
 	req.n_sysctls = n_sysctls;
 	req.sysctls = sysctl_ptrs;

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Bad input: one line on stderr that says what, where, and what to do; exit 1 (2 for wrong usage); nothing left behind.
 
+bats_require_minimum_version 1.5.0
 load ../lib/common.bash
 
 setup() { podvm_setup; }
@@ -33,19 +34,19 @@ refuse() {
 }
 
 @test "wrong types and huge numbers" {
-	pod x Never "{name: a, image: $IMAGE, ports: [{containerPort: 99999}]}"
+	pod p Never "{name: a, image: $IMAGE, ports: [{containerPort: 99999}]}"
 	refuse "spec.containers[0].ports[0].containerPort"
-	pod x Never "{name: a, image: $IMAGE, resources: {limits: {memory: 9999999999999999999Ei}}}"
+	pod p Never "{name: a, image: $IMAGE, resources: {limits: {memory: 9999999999999999999Ei}}}"
 	refuse "spec.containers[0].resources.limits.memory"
-	pod x Never "{name: a, image: $IMAGE, command: echo}"
+	pod p Never "{name: a, image: $IMAGE, command: echo}"
 	refuse "spec.containers[0].command"
-	pod x Never "{name: a, image: $IMAGE, resources: {limits: {memory: 100Ti}}}"
+	pod p Never "{name: a, image: $IMAGE, resources: {limits: {memory: 100Ti}}}"
 	refuse "memory"
 }
 
 @test "what cannot be done says why" {
-	pod x Never "{name: a, image: $IMAGE}"
-	sed -i 's/^spec:/spec:\n  hostNetwork: true/' p.yaml 2>/dev/null || sed 's/^spec:/spec:\n  hostNetwork: true/' x.yaml >p.yaml
+	pod p Never "{name: a, image: $IMAGE}"
+	sed -i 's/^spec:/spec:\n  hostNetwork: true/' p.yaml
 	refuse "hostNetwork"
 }
 
@@ -69,7 +70,8 @@ refuse() {
 	pod p Never "{name: a, image: $IMAGE}"
 	mkdir -p state && cp -a "$PODVM_STATE/images" state/
 	PODVM_STATE=$PWD/state refuse "podvm image build"
-	PATH=/nonexistent PODVM_QEMU=/nonexistent/qemu refuse "qemu"
+	printf '#!/bin/sh\nPATH=/nonexistent\nexec "%s" "$@"\n' "$PODVM" >no-qemu && chmod +x no-qemu
+	PODVM=$PWD/no-qemu refuse "qemu"
 }
 
 @test "not root" {
@@ -102,7 +104,7 @@ refuse() {
 		  containers:
 		  - name: main
 		    image: $IMAGE
-		    command: [sh, -c, "head -c 20000000 /dev/zero >/h/big; echo status \$?; df /h | tail -n 1 | wc -l"]
+		    command: [sh, -c, "dd if=/dev/zero of=/h/big bs=64k count=300; echo status \$?; df /h | tail -n 1 | wc -l"]
 		    volumeMounts: [{name: h, mountPath: /h}]
 	Y
 	run "$PODVM" run -q p.yaml

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # kill -9 of every host process in every phase of a pod: the pod's end is reported, and the next command leaves nothing behind.
 
+bats_require_minimum_version 1.5.0
 load ../lib/common.bash
 
 setup() { podvm_setup; }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Pods from YAML, in real VMs: what `podvm run` promises.
 
+bats_require_minimum_version 1.5.0
 load ../lib/common.bash
 
 setup() { podvm_setup; }
