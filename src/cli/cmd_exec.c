@@ -276,7 +276,10 @@ static void send_size(struct exec *x)
 	tell(x, "ResizePty", &req.base);
 }
 
-/* The first interrupt goes to the process, which may want to clean up; whatever else ends this command, and the process with it. */
+/*
+ * The first interrupt goes to the process, which may want to clean up; a second one, and any other signal, ends this command,
+ * and the process with it.
+ */
 static void on_signal(void *ctx, int signo)
 {
 	Podvm__Agent__V1__SignalProcessRequest req = PODVM__AGENT__V1__SIGNAL_PROCESS_REQUEST__INIT;
@@ -286,7 +289,7 @@ static void on_signal(void *ctx, int signo)
 		send_size(x);
 		return;
 	}
-	if (signo == SIGHUP || x->interrupts++ > 0) {
+	if (signo == SIGHUP || signo == SIGTERM || x->interrupts++ > 0) {
 		stop(x, 128 + signo);
 		return;
 	}

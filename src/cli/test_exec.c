@@ -538,10 +538,11 @@ static void the_first_interrupt_is_for_the_process(void **state)
 	stop_pod();
 }
 
-static void the_second_interrupt_ends_it(void **state)
+/* A process that does not care is ended by a second interrupt, or by a SIGTERM, with the command. */
+static void whoever_is_meant_ends(int first, int second, int status)
 {
-	static const char *const args[] = {
-		"exec", "web", "sh", "-c", "trap 'echo caught' INT; echo ready; while :; do sleep 0.05; done", NULL};
+	static const char *const args[] = {"exec", "web", "sh", "-c",
+		"trap 'echo caught' INT; trap '' TERM; echo ready; while :; do sleep 0.05; done", NULL};
 	int in = null_in(), out, errs;
 	pid_t pid;
 
@@ -550,14 +551,27 @@ static void the_second_interrupt_ends_it(void **state)
 	errs = scratch("errs");
 	pid = start_exec(args, in, out, errs);
 	wait_for_output("ready");
-	(void)kill(pid, SIGINT);
-	wait_for_output("caught");
-	(void)kill(pid, SIGINT);
-	assert_int_equal(wait_status(pid), 130);
+	if (first) {
+		(void)kill(pid, first);
+		wait_for_output("caught");
+	}
+	(void)kill(pid, second);
+	assert_int_equal(wait_status(pid), status);
 	(void)close(in);
 	(void)close(out);
 	(void)close(errs);
 	stop_pod();
+}
+
+static void the_second_interrupt_ends_it(void **state)
+{
+	whoever_is_meant_ends(SIGINT, SIGINT, 130);
+}
+
+static void a_termination_ends_it(void **state)
+{
+	whoever_is_meant_ends(0, SIGTERM, 143);
+	whoever_is_meant_ends(0, SIGHUP, 129);
 }
 
 static void hostile_agents_are_survived(void **state)
@@ -602,6 +616,7 @@ int main(void)
 		cmocka_unit_test(a_reader_that_goes_ends_the_process),
 		cmocka_unit_test(the_first_interrupt_is_for_the_process),
 		cmocka_unit_test(the_second_interrupt_ends_it),
+		cmocka_unit_test(a_termination_ends_it),
 		cmocka_unit_test(hostile_agents_are_survived),
 	};
 
