@@ -124,6 +124,17 @@ drv_fn void drv_queue_init(struct drv_queue *dq, struct drv_vm *vm, uint16_t siz
 		dq->free_next[dq->n_free++] = size - 1 - i;
 }
 
+/* Flags and events of the rings, which the device may be looking at. */
+drv_fn void drv_store16(struct drv_queue *dq, gpa_t gpa, uint16_t v)
+{
+	__atomic_store_n((uint16_t *)drv_ptr(dq->vm, gpa), htole16(v), __ATOMIC_RELEASE);
+}
+
+drv_fn uint16_t drv_load16(struct drv_queue *dq, gpa_t gpa)
+{
+	return le16toh(__atomic_load_n((uint16_t *)drv_ptr(dq->vm, gpa), __ATOMIC_ACQUIRE));
+}
+
 /* Raw setters: any value, in range of the areas. */
 drv_fn void drv_set_entry(struct drv_vm *vm, gpa_t table, unsigned i, const struct drv_buf *b, unsigned flags_next)
 {
@@ -152,39 +163,35 @@ drv_fn void drv_set_avail(struct drv_queue *dq, uint16_t slot, uint16_t head)
 
 drv_fn void drv_set_avail_idx(struct drv_queue *dq, uint16_t idx)
 {
-	uint16_t *p = drv_ptr(dq->vm, dq->cfg.avail + 2);
-
-	__atomic_store_n(p, htole16(idx), __ATOMIC_RELEASE);
+	drv_store16(dq, dq->cfg.avail + 2, idx);
 	dq->avail_idx = dq->published_idx = idx;
 }
 
 /* With EVENT_IDX: interrupt when the used index passes `event`. */
 drv_fn void drv_set_used_event(struct drv_queue *dq, uint16_t event)
 {
-	put_le16(drv_ptr(dq->vm, dq->cfg.avail + 4 + 2 * (gpa_t)dq->cfg.size), event);
+	drv_store16(dq, dq->cfg.avail + 4 + 2 * (gpa_t)dq->cfg.size, event);
 }
 
 /* Without EVENT_IDX: 1 asks for no interrupt. */
 drv_fn void drv_set_avail_flags(struct drv_queue *dq, uint16_t flags)
 {
-	put_le16(drv_ptr(dq->vm, dq->cfg.avail), flags);
+	drv_store16(dq, dq->cfg.avail, flags);
 }
 
 drv_fn uint16_t drv_avail_event(struct drv_queue *dq)
 {
-	return get_le16(drv_ptr(dq->vm, dq->cfg.used + 4 + 8 * (gpa_t)dq->cfg.size));
+	return drv_load16(dq, dq->cfg.used + 4 + 8 * (gpa_t)dq->cfg.size);
 }
 
 drv_fn uint16_t drv_used_flags(struct drv_queue *dq)
 {
-	return get_le16(drv_ptr(dq->vm, dq->cfg.used));
+	return drv_load16(dq, dq->cfg.used);
 }
 
 drv_fn uint16_t drv_used_idx(struct drv_queue *dq)
 {
-	uint16_t *p = drv_ptr(dq->vm, dq->cfg.used + 2);
-
-	return le16toh(__atomic_load_n(p, __ATOMIC_ACQUIRE));
+	return drv_load16(dq, dq->cfg.used + 2);
 }
 
 drv_fn void drv_offer(struct drv_queue *dq, uint16_t head)
@@ -242,10 +249,9 @@ drv_fn int drv_add_indirect(struct drv_queue *dq, const struct drv_buf *bufs, un
 /* Shows what was added. True if a correct driver would kick now. */
 drv_fn bool drv_publish(struct drv_queue *dq)
 {
-	uint16_t *p = drv_ptr(dq->vm, dq->cfg.avail + 2);
 	uint16_t old = dq->published_idx, now = dq->avail_idx;
 
-	__atomic_store_n(p, htole16(now), __ATOMIC_RELEASE);
+	drv_store16(dq, dq->cfg.avail + 2, now);
 	dq->published_idx = now;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (dq->event_idx)
