@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -318,7 +319,8 @@ static int rename_names(struct fs_req *req, uint64_t new_dir, uint32_t at, unsig
 	to_fd = fs_inode_fd2(t, from.dir, to.dir, &from_fd);
 	if (to_fd < 0)
 		return to_fd;
-	if (renameat2(from_fd, from.name, to_fd, to.name, flags) < 0)
+	/* The C library would call renameat when there are no flags: one call less for the filter to allow. */
+	if (syscall(SYS_renameat2, from_fd, from.name, to_fd, to.name, flags) < 0)
 		return -errno;
 	fs_inode_renamed(t, from, to, flags & RENAME_EXCHANGE);
 	return 0;
