@@ -54,13 +54,13 @@ struct vm_process {
 struct vm_driver {
 	const char *name; /* "qemu", "vmm" */
 	int (*start)(struct vm **ret, struct loop *loop, const struct vm_config *cfg, const struct vm_callbacks *cb,
-		struct err *err) must_check;
+		struct err *err);
 	/* Kills every process of the VM and frees. `ended` does not run any more. NULL is fine. */
 	void (*free)(struct vm *vm);
 	/* The host processes, at most `max`; returns how many. */
 	unsigned (*processes)(const struct vm *vm, struct vm_process *ret, unsigned max);
 	/* Stops and resumes all vCPUs. */
-	int (*pause)(struct vm *vm, bool on, struct err *err) must_check;
+	int (*pause)(struct vm *vm, bool on, struct err *err);
 };
 
 struct vm {

@@ -384,6 +384,7 @@ static int call_configure(struct pod *pod, struct err *err)
 	if (!sysctls || !sysctl_ptrs || !tmpfs || !tmpfs_ptrs)
 		return err_set(err, ENOMEM, "out of memory");
 	if (getrandom(entropy, sizeof(entropy), 0) != sizeof(entropy))
+		/* cppcheck-suppress memleak ; auto_free frees them */
 		return err_errno(err, "getrandom");
 	for (i = 0; i < n_sysctls; i++) {
 		podvm__agent__v1__configure_request__sysctls_entry__init(&sysctls[i]);
