@@ -109,6 +109,8 @@ static void on_end(struct loop_timer *t)
 	/* vm may be gone. */
 }
 
+static void end_v(struct qemu_vm *vm, uint64_t wait_ns, enum vm_end how, const char *fmt, va_list ap) printf_like(4, 0);
+
 static void end_v(struct qemu_vm *vm, uint64_t wait_ns, enum vm_end how, const char *fmt, va_list ap)
 {
 	vm->ending = true;
