@@ -25,6 +25,7 @@
 #define MEMORY_DEFAULT (512 * MIB)
 #define MEMORY_OVERHEAD (128 * MIB) /* guest kernel, initramfs and agent, measured: docs/performance.md */
 #define MEMORY_STEP (64 * MIB)
+#define MEMORY_MAX (UINT64_C(65536) * MIB)
 #define VCPUS_MAX 32
 #define HOST_FILE_MAX 65536
 
@@ -466,15 +467,20 @@ static void on_vm_ended(void *ctx, enum vm_end how, const char *why)
 	pod_end(pod, 1, "the VM ended: %s", why);
 }
 
-static void choose_size(struct pod *pod)
+static int choose_size(struct pod *pod, struct err *err)
 {
 	unsigned cpus;
 	uint64_t memory;
 
 	kube_pod_size(pod->spec, &cpus, &memory);
 	pod->vcpus = cpus ? MIN_OF(cpus, VCPUS_MAX) : 1;
+	if (memory > MEMORY_MAX - MEMORY_OVERHEAD)
+		return err_set(err, EINVAL,
+			"the containers' memory limits add up to more than a VM can have (%llu MiB); lower them",
+			(unsigned long long)((MEMORY_MAX - MEMORY_OVERHEAD) / MIB));
 	memory = memory ? memory + MEMORY_OVERHEAD : MEMORY_DEFAULT;
 	pod->memory = (memory + MEMORY_STEP - 1) / MEMORY_STEP * MEMORY_STEP;
+	return 0;
 }
 
 static int guest_file(char dst[PATH_LEN], const char *name, struct err *err)
@@ -502,7 +508,9 @@ static int start_vm(struct pod *pod, struct err *err)
 		r = driver_choose(&pod->driver, pod->opts.driver, &probe, pod->driver_reason, err);
 	if (r < 0)
 		return r;
-	choose_size(pod);
+	r = choose_size(pod, err);
+	if (r < 0)
+		return r;
 	pod->cid = 3;
 	cfg.kernel = kernel;
 	cfg.initrd = initrd;
