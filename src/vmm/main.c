@@ -16,6 +16,7 @@
 #include "vmm/dial.h"
 #include "vmm/fs_thread.h"
 #include "vmm/options.h"
+#include "vmm/probe.h"
 #include "vmm/serve.h"
 
 #define EXIT_USAGE 2
@@ -186,6 +187,8 @@ int main(int argc, char **argv)
 			(void)puts("podvm-vmm " PODVM_VERSION);
 		return fflush(stdout) == 0 ? 0 : 1;
 	}
+	if (v.opts.probe)
+		return probe_main();
 	log_init(STDERR_FILENO, v.opts.log_level, "vmm", v.opts.id);
 	(void)signal(SIGPIPE, SIG_IGN);
 	small_heap();
