@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -75,6 +76,7 @@ static int set_names(const Podvm__Agent__V1__ConfigureRequest *req, struct err *
 /* "net.ipv4.ip_forward" or "net/ipv4/conf/eth0.1/x", below /proc/sys and nowhere else. */
 static int set_sysctl(const char *key, const char *value, struct err *err)
 {
+	static const char *const programs[] = {"core_pattern", "modprobe", "poweroff_cmd", "hotplug", "usermodehelper"};
 	bool slashes = strchr(key, '/') != NULL;
 	char path[256];
 	auto_close int fd = -1;
@@ -87,6 +89,10 @@ static int set_sysctl(const char *key, const char *value, struct err *err)
 			*p = '/';
 	if (!*key || *key == '/' || strstr(path, "..") || strlen(value) > 1024)
 		return err_set(err, EINVAL, "sysctl '%.100s': not a name", key);
+	/* The kernel would run them outside of every container. */
+	for (size_t i = 0; i < ARRAY_SIZE(programs); i++)
+		if (str_has_prefix(path, "/proc/sys/kernel/") && strstr(path, programs[i]))
+			return err_set(err, EPERM, "sysctl '%.100s' names a program and is not allowed", key);
 	fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return err_errno(err, "sysctl '%.100s'", key);
@@ -166,6 +172,21 @@ static int mount_share(const char *tag, struct err *err)
 	return 0;
 }
 
+/* For what runs in the guest's own root; containers have an /etc of their own. */
+static int set_machine_id(const ProtobufCBinaryData *id, struct err *err)
+{
+	uint8_t bytes[16];
+	char text[34];
+
+	if (id->len)
+		memcpy(bytes, id->data, sizeof(bytes));
+	else if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
+		return err_errno(err, "machine_id: getrandom");
+	hex_encode(text, bytes, sizeof(bytes));
+	text[32] = '\n';
+	return file_write_atomic(AT_FDCWD, RUN_DIR "/machine-id", text, 33, 0444, err);
+}
+
 int configure_guest(struct agent *a, const Podvm__Agent__V1__ConfigureRequest *req, struct err *err)
 {
 	int r = add_entropy(&req->entropy, err);
@@ -177,6 +198,8 @@ int configure_guest(struct agent *a, const Podvm__Agent__V1__ConfigureRequest *r
 	if (req->machine_id.len != 0 && req->machine_id.len != 16)
 		return err_set(err, EINVAL, "machine_id: %zu bytes, not 16", req->machine_id.len);
 	r = set_clock(req->realtime_ns, err);
+	if (r == 0)
+		r = set_machine_id(&req->machine_id, err);
 	if (r == 0)
 		r = set_names(req, err);
 	if (r == 0)

@@ -16,6 +16,8 @@
 #include "agent/agent.h"
 #include "agent/boot.h"
 #include "agent/container.h"
+#include "agent/pause.h"
+#include "base/bytes.h"
 #include "base/fd.h"
 #include "base/log.h"
 
@@ -36,26 +38,71 @@ _Noreturn void agent_panic(const char *fmt, ...)
 	_exit(1);
 }
 
+#define REAP_MAX 64 /* children per round */
+
+static bool is_crun(const struct agent *a, pid_t pid)
+{
+	for (const struct crun_job *j = a->crun.jobs; j; j = j->next)
+		if (j->pid == pid)
+			return true;
+	return false;
+}
+
+/*
+ * Ends of processes are told before those of crun: when a `crun delete` is done, what it killed has been seen to end, and
+ * when a `crun exec` is done, the end of what it started is known under its pid.
+ */
+static void reap(struct agent *a, const struct orphan *ended, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct process *p = process_of_pid(a, ended[i].pid);
+
+		if (p)
+			process_exited(p, ended[i].status);
+		else if (a->pid_ns_pid && ended[i].pid == a->pid_ns_pid)
+			agent_panic("the first process of the shared PID namespace ended");
+		else if (!is_crun(a, ended[i].pid))
+			container_orphan(a, ended[i].pid, ended[i].status);
+	}
+	for (unsigned i = 0; i < n; i++)
+		(void)crun_reaped(&a->crun, ended[i].pid, ended[i].status);
+}
+
 static void on_signal(void *ctx, int signo)
 {
-	struct agent *a = ctx;
-	int status;
-	pid_t pid;
+	struct orphan ended[REAP_MAX];
+	unsigned n;
 
 	/* One SIGCHLD may stand for many children. */
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		struct process *p;
+	do {
+		for (n = 0; n < REAP_MAX; n++) {
+			ended[n].pid = waitpid(-1, &ended[n].status, WNOHANG);
+			if (ended[n].pid <= 0)
+				break;
+		}
+		reap(ctx, ended, n);
+	} while (n == REAP_MAX);
+}
 
-		if (crun_reaped(&a->crun, pid, status))
-			continue;
-		p = process_of_pid(a, pid);
-		if (p)
-			process_exited(p, status);
-		else if (pid == a->pid_ns_pid)
-			agent_panic("the first process of the shared PID namespace ended");
-		else
-			container_orphan(a, pid, status);
-	}
+/* A fault of our own. Only what is safe in a signal handler. */
+static void on_fault(int signo)
+{
+	static const char text[] = "agent panic: fatal signal; powering off\n";
+	int fd = open("/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC);
+
+	(void)!write(fd, text, sizeof(text) - 1);
+	(void)reboot(RB_POWER_OFF);
+	_exit(128 + signo);
+}
+
+static void set_handlers(void)
+{
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+	struct sigaction fault = {.sa_handler = on_fault};
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
+		(void)sigaction(faults[i], &fault, NULL);
 }
 
 static void on_oom(struct loop_fd *src, uint32_t events)
@@ -132,11 +179,13 @@ static int boot(struct agent *a, struct err *err)
 	return r;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct timespec ts;
 	struct err err = {0};
 
+	if (argc > 0 && str_eq(argv[0], PAUSE_NAME))
+		return pause_main();
 	if (getpid() != 1) {
 		(void)fprintf(
 			stderr, "podvm-agent is the first process of a pod's guest; it does nothing anywhere else\n");
@@ -144,7 +193,7 @@ int main(void)
 	}
 	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
 	agent.start_ns = (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
-	(void)signal(SIGPIPE, SIG_IGN);
+	set_handlers();
 	if (boot(&agent, &err) < 0)
 		agent_panic("boot: %s", err.msg);
 	log_info("ready %llu ms after the kernel's start of it",

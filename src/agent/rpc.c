@@ -14,6 +14,7 @@
 #include "agent/cgroup.h"
 #include "agent/configure.h"
 #include "agent/container.h"
+#include "agent/info.h"
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -268,38 +269,21 @@ static void list_processes(void *ctx, struct ttrpc_request *rq, const ProtobufCM
 	ttrpc_reply(rq, &reply.base);
 }
 
-static uint64_t memory_available(void)
-{
-	auto_free char *text = NULL;
-	unsigned long long kib = 0;
-	char *at;
-
-	if (file_read(AT_FDCWD, "/proc/meminfo", 16384, &text, NULL, NULL) < 0)
-		return 0;
-	at = strstr(text, "MemAvailable:");
-	if (at)
-		kib = strtoull(at + strlen("MemAvailable:"), NULL, 10);
-	return kib * 1024;
-}
-
 static void get_stats(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
 {
 	const Podvm__Agent__V1__ContainerRequest *req = (const void *)msg;
 	Podvm__Agent__V1__GetStatsResponse reply = PODVM__AGENT__V1__GET_STATS_RESPONSE__INIT;
-	struct agent *a = ctx;
-	int fd = a->cgroup_fd;
+	struct container *c = NULL;
 
 	if (*req->container_id) {
-		struct container *c = get_container(a, rq, req->container_id);
-
+		c = get_container(ctx, rq, req->container_id);
 		if (!c)
 			return;
-		fd = c->cgroup_fd;
+		if (c->cgroup_fd >= 0)
+			cgroup_stats(c->cgroup_fd, &reply);
 	} else {
-		reply.memory_available = memory_available();
+		info_stats(ctx, &reply);
 	}
-	if (fd >= 0)
-		cgroup_stats(fd, &reply);
 	ttrpc_reply(rq, &reply.base);
 }
 
