@@ -74,8 +74,8 @@ static void start(struct rig *rig, const char *vmm, const char *kernel, const ch
 	tsc_sample(&tsc);
 	(void)snprintf(cmdline, sizeof(cmdline),
 		"console=ttyS0 reboot=t panic=-1 quiet cryptomgr.notests mitigations=off clearcpuid=rep_good "
-		"tsc_early_khz=%u tsc=reliable no_timer_check",
-		tsc_khz_since(&tsc));
+		"tsc_early_khz=%u tsc=reliable no_timer_check%s%s",
+		tsc_khz_since(&tsc), getenv("CMDLINE") ? " " : "", getenv("CMDLINE") ? getenv("CMDLINE") : "");
 	pair(vhost);
 	pair(serial);
 	pair(console);

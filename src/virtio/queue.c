@@ -268,10 +268,10 @@ int queue_pop(struct queue *q, struct chain *ret)
 {
 	uint16_t n, head;
 
-	if (!q->started || q->held)
-		return 0;
 	if (q->broken)
 		return -EPROTO;
+	if (!q->started || q->held)
+		return 0;
 	n = pending(q);
 	if (n == 0)
 		return 0;

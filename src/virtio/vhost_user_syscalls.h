@@ -5,5 +5,5 @@ ALLOW(sendmsg) /* replies */
 ALLOW(sendto)
 ALLOW_EQUAL(fcntl, 1, F_GETFL) /* kick, call and err descriptors become non-blocking */
 ALLOW_EQUAL(fcntl, 1, F_SETFL)
-ALLOW(fstat) /* is a memory descriptor as large as the front end says? */
+ALLOW(fstat)				  /* is a memory descriptor as large as the front end says? */
 ALLOW_EQUAL(newfstatat, 3, AT_EMPTY_PATH) /* the C library's fstat */
