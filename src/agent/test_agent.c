@@ -119,6 +119,12 @@ static void apply_is_all_or_nothing(void **state)
 	assert_int_equal(file_read(fd, "memory.max", 64, &text, NULL, &err), 0);
 	assert_string_equal(text, "1\n");
 	free(text);
+	/* The second is refused when it is written: the first gets its old value back. */
+	assert_int_equal(symlinkat("/dev/full", fd, "pids.max"), 0);
+	assert_int_equal(cgroup_apply(fd, changes, 2, &err), -EINVAL);
+	assert_int_equal(file_read(fd, "memory.max", 64, &text, NULL, &err), 0);
+	assert_string_equal(text, "1\n");
+	free(text);
 	assert_int_equal(file_write_atomic(fd, "pids.max", "max\n", 4, 0600, &err), 0);
 	assert_int_equal(cgroup_apply(fd, changes, 2, &err), 0);
 	assert_int_equal(file_read(fd, "pids.max", 64, &text, NULL, &err), 0);
