@@ -126,8 +126,6 @@ static void put_descriptors(uint8_t *mem)
 
 static int make_memory(struct machine *m, struct err *err)
 {
-	/* One object: the assembler laid them out one after the other. */
-	/* cppcheck-suppress comparePointers */
 	size_t text = (size_t)(probe_text_end - probe_text), user = (size_t)(probe_user_end - probe_user);
 	struct kvm_userspace_memory_region region = {.memory_size = PG_SIZE};
 	void *mem = mmap(NULL, PG_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
