@@ -14,6 +14,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "oci/seccomp_bpf.h"
 #include "oci/spec.h"
 #include "pod/pod_impl.h"
 
@@ -296,6 +297,8 @@ static int make_spec(
 	int r = kube_container_spec(
 		&spec, c->pod->spec, c->spec, &c->image->config, paths->rootfs_fd, &kp, profile, err);
 
+	if (r == 0)
+		r = oci_compile_seccomp(&spec, err);
 	return r < 0 ? r : oci_spec_write(&spec, ret, len, err);
 }
 

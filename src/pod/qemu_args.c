@@ -123,7 +123,8 @@ static void add_kernel(struct qemu_args *a, const struct vm_config *cfg, uint32_
 	 * otherwise.
 	 */
 	addf(a,
-		"console=ttyS0 quiet reboot=t panic=-1 8250.nr_uarts=1 cryptomgr.notests random.trust_cpu=on "
+		"console=ttyS0 quiet rootfstype=ramfs reboot=t panic=-1 8250.nr_uarts=1 cryptomgr.notests "
+		"random.trust_cpu=on "
 		"rcupdate.rcu_expedited=1%s%s%s",
 		tcg, *cfg->cmdline_extra ? " " : "", cfg->cmdline_extra);
 }

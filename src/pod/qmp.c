@@ -126,7 +126,7 @@ static void deliver_later(struct loop_timer *t)
 {
 	struct qmp *q = container_of(t, struct qmp, later);
 
-	deliver_held(q);
+	qmp_drain(q);
 	if (q->closed && !q->told) {
 		q->told = true;
 		fail_calls(q);
@@ -202,7 +202,8 @@ static int fill(struct qmp *q)
 	}
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
-	if (n < 0)
+	/* A peer that died with commands unread resets the connection: a hang-up, too. */
+	if (n < 0 && errno != ECONNRESET)
 		(void)err_errno(&e, "QMP: read");
 	close_qmp(q, &e);
 	return -EPIPE;
@@ -220,16 +221,20 @@ void qmp_drain(struct qmp *q)
 	if (!q)
 		return;
 	deliver_held(q);
-	/* Bounded: a peer that never stops writing gets its turn again from the loop. */
-	for (unsigned i = 0; i < LINES_PER_TURN && !q->closed; i++) {
-		int r = next_message(q, &m);
+	for (unsigned i = 0; i < LINES_PER_TURN; i++) {
+		int r = q->closed ? -EPIPE : next_message(q, &m);
 
 		if (r > 0)
 			deliver(q, &m);
 		else if (r < 0 || fill(q) <= 0)
 			break;
 	}
-	if (!q->closed && !q->in.len)
+	if (q->closed)
+		return;
+	/* A peer that never stops writing waits for its next turn; lines already read would not wake the loop. */
+	if (q->in.len > q->seen)
+		loop_timer_set(q->loop, &q->later, 0, deliver_later);
+	else if (!q->in.len)
 		buf_trim(&q->in);
 }
 
@@ -341,6 +346,8 @@ int qmp_call_wait(struct qmp *q, const char *command, unsigned timeout_ms, struc
 	if (r < 0)
 		return r;
 	r = await_answer(q, id, timeout_ms, &m);
+	if (!q->closed && q->in.len > q->seen)
+		loop_timer_set(q->loop, &q->later, 0, deliver_later);
 	if (r == -ETIMEDOUT)
 		return err_set(err, ETIMEDOUT, "QMP: '%s': no answer in %u ms", command, timeout_ms);
 	if (r < 0)
