@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -99,13 +100,16 @@ static void start(struct rig *rig, const char *vmm, const char *kernel, const ch
 
 static void wait_ready(struct rig *rig)
 {
-	char text[65536];
+	char text[65536] = "";
 	size_t n = 0;
 	uint64_t end = time_mono_ns() + BOOT_NS;
 
 	while (n < sizeof(text) - 1 && time_mono_ns() < end) {
-		ssize_t r = read(rig->console, text + n, sizeof(text) - 1 - n);
+		struct pollfd p = {.fd = rig->console, .events = POLLIN};
+		ssize_t r = poll(&p, 1, 1000) > 0 ? read(rig->console, text + n, sizeof(text) - 1 - n) : -EAGAIN;
 
+		if (r == -EAGAIN)
+			continue;
 		if (r <= 0)
 			break;
 		n += (size_t)r;
