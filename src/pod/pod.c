@@ -519,6 +519,7 @@ static int start_vm(struct pod *pod, struct err *err)
 	cfg.run_dir = pod->home.run_dir;
 	cfg.vsock_path = pod->vsock_path;
 	cfg.cid = pod->cid;
+	cfg.kvm = probe.kvm_usable;
 	pod_note(pod, "driver %s: %s", pod->driver->name, pod->driver_reason);
 	pod_note(pod, "VM: %u vCPU, %llu MiB", pod->vcpus, (unsigned long long)(pod->memory / MIB));
 	return pod->driver->start(&pod->vm, pod->loop, &cfg, &cb, err);
