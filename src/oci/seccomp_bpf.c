@@ -223,7 +223,7 @@ static int export_text(const struct compiler *c, char **ret)
 		return -ENOMEM;
 	r = seccomp_export_bpf(c->ctx, fd);
 	if (r < 0)
-		return r;
+		return r; /* cppcheck-suppress memleak ; auto_free frees it */
 	n = pread(fd, bytes, BPF_MAX, 0);
 	if (n <= 0 || n == BPF_MAX)
 		return -EIO;

@@ -80,21 +80,24 @@ static void a_crashed_pod_is_reaped_with_its_processes(void **state)
 	supervisor = fork();
 	if (supervisor == 0) {
 		struct pod_home home;
+		int let_go[2];
 		json_t *s;
 		pid_t child;
+		char c = 0;
 
-		if (pod_home_new(&home, "default", "crash", NULL) < 0)
+		if (pipe(let_go) < 0 || pod_home_new(&home, "default", "crash", NULL) < 0)
 			_exit(1);
 		child = fork();
 		if (child == 0) {
 			/* Lets go of the lock as an exec'ed VM process does; lives on without its parent. */
 			(void)close(home.lock_fd);
+			(void)!write(let_go[1], &c, 1);
 			for (;;)
 				(void)pause();
 		}
 		s = json_pack("{s:s s:s s:{s:[{s:s s:i}]}}", "phase", "Running", "name", "crash", "vm", "processes",
 			"name", "qemu", "pid", child);
-		if (pod_home_write(&home, s, NULL) < 0)
+		if (pod_home_write(&home, s, NULL) < 0 || read(let_go[0], &c, 1) != 1)
 			_exit(1);
 		(void)!write(pipefd[1], &child, sizeof(child));
 		for (;;)
