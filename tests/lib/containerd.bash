@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+# A private containerd for tests: Debian's, one of several versions, with its own root, state, socket, configuration and CNI network, all in
+# one folder. Needs common.bash. To be run in a network namespace of its own where other tests run beside (its bridge has a fixed name).
+#
+#   containerd_start 1.6|1.7|2     in setup_file: starts it, imports the images, exports CONTAINERD_ADDRESS
+#   containerd_stop                in teardown_file: removes every pod, ends it, fails when anything is left
+#
+# The handler under test is $CRI_HANDLER: runc, podvm, or podvm-shim (containerd 2: the shim as sandbox controller).
+
+CRI=$ROOT/tests/lib/cri
+export CRI_HANDLER=${CRI_HANDLER:-podvm}
+
+# ctr on the images and containers of the CRI.
+k8s_ctr() { "$CONTAINERD_BIN/ctr" -a "$CONTAINERD_ADDRESS" -n k8s.io "$@"; }
+
+# containerd_start VERSION [FOLDER]
+containerd_start() {
+	local version=$1
+	export CONTAINERD_DIR=${2:-$BATS_FILE_TMPDIR/c} CONTAINERD_VERSION=$version
+	CONTAINERD_BIN=$("$ROOT/tools/containerd" "$version")/bin || return 1
+	export CONTAINERD_BIN CONTAINERD_ADDRESS=$CONTAINERD_DIR/run/c.sock
+	export PODVM_RUN=$CONTAINERD_DIR/podvm CRI_CGROUP=/podvm-test-$$
+	mkdir -p "$CONTAINERD_DIR"/{root,run,cni,ipam} "$PODVM_RUN"
+	"$ROOT/tests/lib/cri-images" "$ROOT/b/cri-images" || return 1
+	containerd_cni
+	containerd_config
+	cri_traces >"$CONTAINERD_DIR/before"
+	containerd_launch || return 1
+	local image
+	for image in demo pause user; do
+		k8s_ctr images import "$ROOT/b/cri-images/$image.tar" >/dev/null || return 1
+	done
+	# What ctr imports reaches the CRI by an event.
+	wait_for 20 containerd_has_images
+}
+containerd_has_images() { [[ $("$CRI" images | grep -c ^localhost/podvm-) == 3 ]]; }
+
+# Starts the process (again); its pid goes to $CONTAINERD_DIR/pid.
+containerd_launch() {
+	PATH=$CONTAINERD_BIN:$ROOT/b/root/bin:$PATH setsid "$CONTAINERD_BIN/containerd" --config "$CONTAINERD_DIR/config.toml" \
+		>>"$CONTAINERD_DIR/log" 2>&1 </dev/null 3>&- &
+	echo $! >"$CONTAINERD_DIR/pid"
+	wait_for 30 test -S "$CONTAINERD_ADDRESS" && "$CRI" version >/dev/null || {
+		tail -n 20 "$CONTAINERD_DIR/log"
+		return 1
+	}
+}
+
+# Ends the process and waits for it; shims and pods stay.
+containerd_kill() { # SIGNAL
+	local pid
+	pid=$(cat "$CONTAINERD_DIR/pid")
+	kill "-${1:-TERM}" "$pid" 2>/dev/null || true
+	wait_for 20 containerd_gone "$pid"
+	rm -f "$CONTAINERD_ADDRESS"
+}
+containerd_gone() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+
+containerd_cni() {
+	cat >"$CONTAINERD_DIR/cni/10-test.conflist" <<-J
+		{"cniVersion": "0.4.0", "name": "podvm-test", "plugins": [
+		 {"type": "bridge", "bridge": "pvtest0", "isGateway": true,
+		  "ipam": {"type": "host-local", "dataDir": "$CONTAINERD_DIR/ipam", "routes": [{"dst": "0.0.0.0/0"}],
+		   "ranges": [[{"subnet": "10.88.0.0/16"}]]}}]}
+	J
+}
+
+containerd_config() {
+	case $CONTAINERD_VERSION in
+	1.*) containerd_config_2 ;;
+	*) containerd_config_3 ;;
+	esac >"$CONTAINERD_DIR/config.toml"
+}
+
+# A process may lack the right to lower a score (a container as a test machine), hence restrict_oom_score_adj.
+containerd_config_2() {
+	cat <<-T
+		version = 2
+		root = "$CONTAINERD_DIR/root"
+		state = "$CONTAINERD_DIR/run"
+		[grpc]
+		address = "$CONTAINERD_ADDRESS"
+		[plugins."io.containerd.grpc.v1.cri"]
+		sandbox_image = "localhost/podvm-pause:latest"
+		restrict_oom_score_adj = true
+		netns_mounts_under_state_dir = true
+		enable_unprivileged_ports = true
+		stream_server_address = "127.0.0.1"
+		[plugins."io.containerd.grpc.v1.cri".cni]
+		bin_dir = "/usr/lib/cni"
+		conf_dir = "$CONTAINERD_DIR/cni"
+		[plugins."io.containerd.grpc.v1.cri".containerd]
+		snapshotter = "${CRI_SNAPSHOTTER:-overlayfs}"
+		default_runtime_name = "runc"
+		[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+		runtime_type = "io.containerd.runc.v2"
+		[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.podvm]
+		runtime_type = "io.containerd.podvm.v2"
+		privileged_without_host_devices = true
+	T
+}
+containerd_config_3() {
+	local handler=podvm
+	cat <<-T
+		version = 3
+		root = "$CONTAINERD_DIR/root"
+		state = "$CONTAINERD_DIR/run"
+		[grpc]
+		address = "$CONTAINERD_ADDRESS"
+		[plugins."io.containerd.grpc.v1.cri"]
+		stream_server_address = "127.0.0.1"
+		[plugins."io.containerd.cri.v1.images"]
+		snapshotter = "${CRI_SNAPSHOTTER:-overlayfs}"
+		[plugins."io.containerd.cri.v1.images".pinned_images]
+		sandbox = "localhost/podvm-pause:latest"
+		[plugins."io.containerd.cri.v1.runtime"]
+		restrict_oom_score_adj = true
+		netns_mounts_under_state_dir = true
+		[plugins."io.containerd.cri.v1.runtime".cni]
+		bin_dirs = ["/usr/lib/cni"]
+		conf_dir = "$CONTAINERD_DIR/cni"
+		[plugins."io.containerd.cri.v1.runtime".containerd]
+		default_runtime_name = "runc"
+		[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+		runtime_type = "io.containerd.runc.v2"
+	T
+	for handler in podvm podvm-shim; do
+		cat <<-T
+			[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.$handler]
+			runtime_type = "io.containerd.podvm.v2"
+			privileged_without_host_devices = true
+			sandboxer = "$([[ $handler == podvm ]] && echo podsandbox || echo shim)"
+		T
+	done
+}
+
+# Everything that a pod may leave on the host, a line each; without what containerd itself holds.
+cri_traces() {
+	# shellcheck disable=SC2009
+	ps -eo args= | grep -F -e "$CONTAINERD_DIR" | grep -Fv -e grep -e "$CONTAINERD_DIR/config.toml" || true
+	cri_processes | sed 's/^/process /'
+	grep -F "$CONTAINERD_DIR" /proc/self/mountinfo | awk '{print "mount", $5}' || true
+	ls "$PODVM_RUN/pods" 2>/dev/null | sed 's/^/podvm /' || true
+	find /sys/fs/cgroup -path "*$CRI_CGROUP/*" -type d 2>/dev/null | sed 's/^/cgroup /' || true
+	ip -o link show 2>/dev/null | awk -F': ' '{print "link", $2}' | grep -Ev ' (lo|pvtest0)$' || true
+	find "$CONTAINERD_DIR/ipam" -name '10.*' 2>/dev/null | sed 's/^/address /' || true
+	find "$CONTAINERD_DIR/run" -type s 2>/dev/null | grep -v "$CONTAINERD_ADDRESS" | sed 's/^/socket /' || true
+}
+
+# The processes of pods of this rig: by the run folder in their environment.
+cri_processes() {
+	local p
+	for p in /proc/[0-9]*; do
+		{ tr '\0' '\n' <"$p/environ"; } 2>/dev/null | grep -qxF "PODVM_RUN=$PODVM_RUN" || continue
+		case $(readlink "$p/exe") in */containerd-shim-* | */podvm | */podvm-vmm | */qemu-system-x86_64) readlink "$p/exe" ;; esac
+	done
+}
+
+# Fails when a pod of this rig has left anything. To be called when there should be none.
+cri_assert_clean() { wait_for "${1:-10}" cri_is_clean || { cri_is_clean || true; return 1; }; }
+cri_is_clean() {
+	cri_traces >"$CONTAINERD_DIR/after"
+	diff "$CONTAINERD_DIR/before" "$CONTAINERD_DIR/after"
+}
+
+# Removes every pod through the CRI.
+cri_remove_all() {
+	local id rest bad=0
+	while read -r id rest; do
+		"$CRI" stop-pod "$id" && "$CRI" rm-pod "$id" || bad=1
+	done < <("$CRI" pods)
+	return $bad
+}
+
+containerd_stop() {
+	[[ -f ${CONTAINERD_DIR:-}/pid ]] || return 0
+	local bad=0
+	cri_remove_all || bad=1
+	cri_assert_clean || bad=1
+	containerd_kill TERM || bad=1
+	find /sys/fs/cgroup -depth -path "*$CRI_CGROUP*" -type d -exec rmdir {} + 2>/dev/null || true
+	ip link del pvtest0 2>/dev/null || true
+	if ((bad)); then
+		echo "the end of containerd's log:" && tail -n 30 "$CONTAINERD_DIR/log"
+	fi
+	return $bad
+}
+
+# cri_pod NAME [JQ-FILTER]: NAME.pod.json, a sandbox as the kubelet asks for it, changed by the filter.
+cri_pod() {
+	jq -n --arg name "$1" --arg cgroup "$CRI_CGROUP" --arg logs "$PWD/logs-$1" '{
+		metadata: {name: $name, uid: ($name + "-uid"), namespace: "default", attempt: 0}, hostname: $name, log_directory: $logs,
+		dns_config: {servers: ["10.88.0.1"], searches: ["test.local"], options: ["ndots:5"]},
+		labels: {app: $name}, linux: {cgroup_parent: $cgroup, security_context: {
+			namespace_options: {pid: "CONTAINER"}, seccomp: {profile_type: "RuntimeDefault"}}}}' | jq "${2:-.}" >"$1.pod.json"
+	mkdir -p "logs-$1"
+}
+
+# cri_container NAME SHELL-TEXT [JQ-FILTER]: NAME.json, a container of the demo image; its log is logs-POD/NAME.log.
+cri_container() {
+	jq -n --arg name "$1" --arg text "$2" --arg image "$IMAGE" '{
+		metadata: {name: $name, attempt: 0}, image: {image: $image}, command: ["sh", "-c", $text], log_path: ($name + ".log"),
+		linux: {resources: {}, security_context: {namespace_options: {pid: "CONTAINER"}, seccomp: {profile_type: "RuntimeDefault"}}}}' |
+		jq "${3:-.}" >"$1.json"
+}
+
+# log_text FILE: what a container wrote, from the CRI's log format (time, stream, F or P, text); partial lines are joined.
+log_text() { awk '{at = index($0, " F "); p = 0; if ($3 == "P") {at = index($0, " P "); p = 1} printf "%s%s", substr($0, at + 3), p ? "" : "\n"}' "$1"; }
