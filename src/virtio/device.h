@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * A virtio device, free of any transport and of KVM. The transport (vhost-user today, virtio-pci with the VMM) owns
- * the queues' configuration and calls the ops; the device calls virtio_signal and virtio_broken.
+ * A virtio device, free of any transport and of KVM. The transport (virtio-pci or vhost-user) owns the queues'
+ * configuration and calls the ops; the device calls virtio_signal, virtio_broken and virtio_config_begin/end.
  *
  *   state       what happens
  *   inactive    x_new; the transport may read config space and features
@@ -10,7 +10,7 @@
  *   needs reset notify (or virtio_broken) said -EPROTO: the device does nothing more until reset
  *   inactive    reset: everything of the driver's session is dropped
  *
- * A device runs on one loop in one thread; ops are called there only.
+ * A device runs on one loop in one thread; ops are called there only, but for config_read.
  *
  * Which queues run: activate finds those started that the driver had ready by then; another may start later (notify
  * tells), or never (QEMU keeps the event queue of virtio-vsock for itself), and any may be stopped or held for a
@@ -23,17 +23,24 @@
 #include "virtio/queue.h"
 
 #define VIRTIO_QUEUES_MAX 16
+#define QUEUE_SIZE_DEFAULT 128
 
 struct virtio_dev;
 
 struct virtio_ops {
-	uint32_t device_id; /* virtio 1.2 §5 */
-	const char *name;   /* "vsock" */
-	uint64_t features;  /* device bits; the transport adds VERSION_1, EVENT_IDX, INDIRECT_DESC */
-	unsigned n_queues;  /* <= VIRTIO_QUEUES_MAX */
+	uint32_t device_id;  /* virtio 1.2 §5 */
+	const char *name;    /* "vsock" */
+	uint64_t features;   /* device bits; the transport adds VERSION_1, EVENT_IDX, INDIRECT_DESC */
+	unsigned n_queues;   /* <= VIRTIO_QUEUES_MAX */
+	uint16_t queue_size; /* entries offered for a queue where the transport decides; 0: QUEUE_SIZE_DEFAULT */
 	uint32_t config_len;
-	/* Copies [off, off+len) of config space, checked against config_len by the caller. NULL when config_len is 0. */
+	/*
+	 * Copies [off, off+len) of config space, checked against config_len by the caller. NULL when config_len is 0.
+	 * From any thread, also while the device runs, but never between virtio_config_begin and _end. Calls nothing back.
+	 */
 	void (*config_read)(struct virtio_dev *dev, uint32_t off, void *dst, uint32_t len);
+	/* The driver writes [off, off+len), checked likewise. NULL: config space is read-only. */
+	void (*config_write)(struct virtio_dev *dev, uint32_t off, const void *src, uint32_t len);
 	/* dev->mem, dev->features and the started queues are valid from here to reset. */
 	int (*activate)(struct virtio_dev *dev, struct err *err);
 	/* The driver kicked queue `index`, or may have, or it just started. 0, or -EPROTO: the driver broke a rule. */
@@ -48,6 +55,9 @@ struct virtio_transport {
 	void (*signal)(struct virtio_transport *t, unsigned index);
 	/* A rule was broken outside notify: DEVICE_NEEDS_RESET. */
 	void (*broken)(struct virtio_transport *t);
+	/* Around a change of what config_read returns; end also tells the driver. NULL: the transport cannot tell. */
+	void (*config_begin)(struct virtio_transport *t);
+	void (*config_end)(struct virtio_transport *t);
 };
 
 struct virtio_dev {
@@ -70,6 +80,19 @@ static inline void virtio_signal(struct virtio_dev *dev, unsigned index)
 static inline void virtio_broken(struct virtio_dev *dev)
 {
 	dev->transport->broken(dev->transport);
+}
+
+/* The driver sees all of the changes made in between, or none, and is told. Before activate, too. */
+static inline void virtio_config_begin(struct virtio_dev *dev)
+{
+	if (dev->transport && dev->transport->config_begin)
+		dev->transport->config_begin(dev->transport);
+}
+
+static inline void virtio_config_end(struct virtio_dev *dev)
+{
+	if (dev->transport && dev->transport->config_end)
+		dev->transport->config_end(dev->transport);
 }
 
 /* Bits of virtio 1.2 §6 that transports and queues look at. */
