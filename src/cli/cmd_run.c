@@ -265,7 +265,7 @@ static int supervise(struct run *run, struct err *err)
 		.ctx = run};
 	auto_free char *timings = NULL;
 	sigset_t set;
-	int r = storage_enter(err);
+	int r = share_enter(err);
 
 	if (r == 0)
 		r = loop_new(&run->loop, err);

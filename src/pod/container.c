@@ -90,10 +90,10 @@ static void delete_instance(struct pod_container *c)
 
 	req.container_id = c->id;
 	req.exec_id = (char *)(uintptr_t) "";
-	if (c->pod->agent && !c->pod->ending)
-		if (ttrpc_call(c->pod->agent, AGENT_SERVICE, "DeleteProcess", &req.base,
-			    &podvm__agent__v1__empty__descriptor, CALL_TIMEOUT_MS, on_deleted, NULL, NULL, NULL) < 0)
-			pod_note(c->pod, "container %s: not deleted in the guest, ignoring", c->spec->name);
+	if (c->pod->sb.agent && !c->pod->ending)
+		if (sandbox_call(&c->pod->sb, "DeleteProcess", &req.base, &podvm__agent__v1__empty__descriptor,
+			    CALL_TIMEOUT_MS, on_deleted, NULL, NULL) < 0)
+			sandbox_note(&c->pod->sb, "container %s: not deleted in the guest, ignoring", c->spec->name);
 }
 
 static bool wants_restart(const struct pod_container *c)
@@ -134,7 +134,7 @@ static void schedule_restart(struct pod_container *c)
 	new_id(c);
 	c->state = CONTAINER_WAITING;
 	c->reason = "CrashLoopBackOff";
-	pod_note(c->pod, "container %s: restarts in %u s (restart %u)", c->spec->name,
+	sandbox_note(&c->pod->sb, "container %s: restarts in %u s (restart %u)", c->spec->name,
 		(unsigned)(c->backoff_ns / NS_PER_S), c->restarts);
 	loop_timer_set(c->pod->loop, &c->timer, c->backoff_ns, on_backoff);
 }
@@ -144,17 +144,17 @@ static void note_termination_message(struct pod_container *c)
 	char *text = storage_termination_message(&c->pod->storage, c->id);
 
 	if (text)
-		pod_note(c->pod, "container %s: termination message: %s", c->spec->name, text);
+		sandbox_note(&c->pod->sb, "container %s: termination message: %s", c->spec->name, text);
 	free(text);
 }
 
 static void instance_ended(struct pod_container *c)
 {
 	loop_timer_cancel(&c->timer);
-	timing_end(c->pod, c->timing);
+	timing_end(&c->pod->sb, c->timing);
 	c->state = CONTAINER_ENDED;
 	c->finished_ns = time_real_ns();
-	pod_note(c->pod, "container %s: ended with exit code %d (%s)", c->spec->name, c->exit_code, c->reason);
+	sandbox_note(&c->pod->sb, "container %s: ended with exit code %d (%s)", c->spec->name, c->exit_code, c->reason);
 	if (c->stored)
 		note_termination_message(c);
 	if (wants_restart(c)) {
@@ -170,7 +170,7 @@ void container_failed(struct pod_container *c, const struct err *err)
 	/* A lost connection is the end of the pod, not of this container: pod.c reports it. */
 	if (c->pod->ending || c->state == CONTAINER_ENDED || err->code == ECONNRESET)
 		return;
-	pod_note(c->pod, "container %s: %s", c->spec->name, err->msg);
+	sandbox_note(&c->pod->sb, "container %s: %s", c->spec->name, err->msg);
 	if (c->pod->opts.notice) {
 		char text[600];
 
@@ -194,7 +194,7 @@ static void on_drain_timeout(struct loop_timer *t)
 {
 	struct pod_container *c = container_of(t, struct pod_container, timer);
 
-	pod_note(c->pod, "container %s: its output did not end within %u s of its exit", c->spec->name,
+	sandbox_note(&c->pod->sb, "container %s: its output did not end within %u s of its exit", c->spec->name,
 		(unsigned)(DRAIN_NS / NS_PER_S));
 	output_close(c);
 	container_drained(c);
@@ -230,13 +230,13 @@ static void on_started(void *ctx, const ProtobufCMessage *reply, const struct er
 	}
 	if (c->state != CONTAINER_CREATING)
 		return;
-	timing_end(c->pod, c->timing);
-	c->timing = timing_start(c->pod, "run %s", c->spec->name);
+	timing_end(&c->pod->sb, c->timing);
+	c->timing = timing_start(&c->pod->sb, "run %s", c->spec->name);
 	c->state = CONTAINER_RUNNING;
 	c->reason = NULL;
 	c->started_ns = time_real_ns();
 	c->started_mono = time_mono_ns();
-	pod_note(c->pod, "container %s: started", c->spec->name);
+	sandbox_note(&c->pod->sb, "container %s: started", c->spec->name);
 	if (pod_stopping(c->pod))
 		container_stop(c, c->pod->stop_kill);
 	record_write(c->pod);
@@ -251,16 +251,16 @@ void container_attached(struct pod_container *c)
 
 	if (c->state != CONTAINER_CREATING)
 		return;
-	timing_end(c->pod, c->timing);
-	c->timing = timing_start(c->pod, "start %s", c->spec->name);
+	timing_end(&c->pod->sb, c->timing);
+	c->timing = timing_start(&c->pod->sb, "start %s", c->spec->name);
 	req.container_id = c->id;
 	req.exec_id = (char *)(uintptr_t) "";
-	r = ttrpc_call(c->pod->agent, AGENT_SERVICE, "StartProcess", &req.base,
-		&podvm__agent__v1__start_process_response__descriptor, CALL_TIMEOUT_MS, on_started, c, NULL, &err);
+	r = sandbox_call(&c->pod->sb, "StartProcess", &req.base, &podvm__agent__v1__start_process_response__descriptor,
+		CALL_TIMEOUT_MS, on_started, c, &err);
 	/* The answer to WaitProcess may come right behind the one to StartProcess: ask now and save a round trip. */
 	if (r == 0)
-		r = ttrpc_call(c->pod->agent, AGENT_SERVICE, "WaitProcess", &req.base,
-			&podvm__agent__v1__wait_process_response__descriptor, 0, on_waited, c, NULL, &err);
+		r = sandbox_call(&c->pod->sb, "WaitProcess", &req.base,
+			&podvm__agent__v1__wait_process_response__descriptor, 0, on_waited, c, &err);
 	if (r < 0)
 		container_failed(c, &err);
 }
@@ -320,8 +320,8 @@ static int create(struct pod_container *c, struct err *err)
 	req.oci_spec.data = (uint8_t *)json;
 	req.stdin = c->spec->stdin_open;
 	req.terminal = c->spec->tty;
-	return ttrpc_call(c->pod->agent, AGENT_SERVICE, "CreateContainer", &req.base,
-		&podvm__agent__v1__create_container_response__descriptor, CALL_TIMEOUT_MS, on_created, c, NULL, err);
+	return sandbox_call(&c->pod->sb, "CreateContainer", &req.base,
+		&podvm__agent__v1__create_container_response__descriptor, CALL_TIMEOUT_MS, on_created, c, err);
 }
 
 void container_start(struct pod_container *c)
@@ -330,7 +330,7 @@ void container_start(struct pod_container *c)
 
 	c->state = CONTAINER_CREATING;
 	c->reason = "ContainerCreating";
-	c->timing = timing_start(c->pod, "create %s", c->spec->name);
+	c->timing = timing_start(&c->pod->sb, "create %s", c->spec->name);
 	if (create(c, &err) < 0)
 		container_failed(c, &err);
 }
@@ -382,7 +382,7 @@ void container_stop(struct pod_container *c, bool kill)
 	req.exec_id = (char *)(uintptr_t) "";
 	req.signal = kill ? SIGKILL : (uint32_t)stop_signal(c);
 	req.all = kill;
-	if (ttrpc_call(c->pod->agent, AGENT_SERVICE, "SignalProcess", &req.base, &podvm__agent__v1__empty__descriptor,
-		    CALL_TIMEOUT_MS, on_deleted, NULL, NULL, NULL) < 0)
-		pod_note(c->pod, "container %s: could not be signalled", c->spec->name);
+	if (sandbox_call(&c->pod->sb, "SignalProcess", &req.base, &podvm__agent__v1__empty__descriptor, CALL_TIMEOUT_MS,
+		    on_deleted, NULL, NULL) < 0)
+		sandbox_note(&c->pod->sb, "container %s: could not be signalled", c->spec->name);
 }

@@ -23,9 +23,9 @@ static void emit(struct output *o, const char *text, size_t n, bool partial)
 
 	(void)snprintf(source, sizeof(source), "container/%.63s", o->c->spec->name);
 	if (partial)
-		podlog_write_part(pod->log, source, stream, text, n);
+		podlog_write_part(pod->sb.log, source, stream, text, n);
 	else
-		podlog_write(pod->log, source, stream, text, n);
+		podlog_write(pod->sb.log, source, stream, text, n);
 	if (pod->opts.output && !o->c->spec->tty)
 		pod->opts.output(pod->opts.ctx, o->c->spec, o->stream, text, n);
 	o->part = partial;
@@ -160,16 +160,11 @@ static void on_input_dialled(struct hvsock_dial *d, int fd, const struct err *er
 
 static int dial(struct pod_container *c, struct hvsock_dial *d, unsigned fd, struct err *err)
 {
-	struct stream_header h = {.kind = STREAM_STDIO, .fd = (uint8_t)fd};
-	int r;
+	int r = sandbox_stream(&c->pod->sb, d, c->id, "", fd, err);
 
-	(void)str_copy(h.container, sizeof(h.container), c->id);
-	r = hvsock_dial_start(d, c->pod->loop, c->pod->vsock_path, STREAM_PORT, &h, err);
-	if (r < 0)
-		return r;
-	hvsock_dial_timeout(d, c->pod->loop, CALL_TIMEOUT_MS);
-	c->dials++;
-	return 0;
+	if (r == 0)
+		c->dials++;
+	return r;
 }
 
 int output_attach(struct pod_container *c, struct err *err)

@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #include "base/bytes.h"
@@ -17,21 +16,13 @@
 #include "base/log.h"
 #include "pod/pod_impl.h"
 
-#define BOOT_TIMEOUT_MS 120000
-#define LOST_WAIT_NS NS_PER_S
 #define KILL_WAIT_NS (5 * NS_PER_S)
 #define USAGE_EVERY_NS (10 * NS_PER_S)
-#define MIB (UINT64_C(1) << 20)
-#define MEMORY_DEFAULT (512 * MIB)
-#define MEMORY_OVERHEAD (128 * MIB) /* guest kernel, initramfs and agent, measured: docs/performance.md */
-#define MEMORY_STEP (64 * MIB)
-#define MEMORY_MAX (UINT64_C(65536) * MIB)
-#define VCPUS_MAX 32
 #define HOST_FILE_MAX 65536
 
 const char *pod_id(const struct pod *pod)
 {
-	return pod->home.id;
+	return pod->sb.home.id;
 }
 
 bool pod_stopping(const struct pod *pod)
@@ -39,46 +30,23 @@ bool pod_stopping(const struct pod *pod)
 	return pod->phase >= PHASE_STOPPING || pod->ending;
 }
 
-void pod_note(struct pod *pod, const char *fmt, ...)
-{
-	char text[800];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	for (char *p = text; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = ' ';
-	if (pod->log)
-		podlog_write(pod->log, "podvm", "-", text, strlen(text));
-}
-
 static void set_phase(struct pod *pod, enum pod_phase phase)
 {
 	if (pod->phase == phase)
 		return;
 	pod->phase = phase;
-	pod_note(pod, "phase %s%s%s", phase_name(phase), *pod->message ? ": " : "", pod->message);
+	sandbox_note(&pod->sb, "phase %s%s%s", phase_name(phase), *pod->message ? ": " : "", pod->message);
 	record_write(pod);
 }
 
 /* ---- the end ---- */
-
-static void close_agent(struct pod *pod)
-{
-	hvsock_dial_cancel(&pod->agent_dial);
-	ttrpc_client_free(take_ptr(pod->agent));
-}
 
 static void stop_vm(struct pod *pod)
 {
 	ports_free(take_ptr(pod->ports));
 	for (size_t i = 0; pod->containers && i < pod->spec->n_containers; i++)
 		output_close(&pod->containers[i]);
-	close_agent(pod);
-	if (pod->vm)
-		pod->driver->free(take_ptr(pod->vm));
+	sandbox_stop(&pod->sb);
 }
 
 static void on_end(struct loop_timer *t)
@@ -103,7 +71,6 @@ void pod_end(struct pod *pod, int exit_code, const char *fmt, ...)
 	pod->finished_ns = time_real_ns();
 	set_phase(pod, exit_code || *pod->message ? PHASE_FAILED : PHASE_SUCCEEDED);
 	pod->ending = true;
-	loop_timer_cancel(&pod->boot_timer);
 	loop_timer_cancel(&pod->stop_timer);
 	loop_timer_cancel(&pod->deadline_timer);
 	loop_timer_cancel(&pod->usage_timer);
@@ -154,7 +121,7 @@ static void on_kill_wait(struct loop_timer *t)
 {
 	struct pod *pod = container_of(t, struct pod, stop_timer);
 
-	pod_note(pod, "containers did not end after SIGKILL; the VM is killed");
+	sandbox_note(&pod->sb, "containers did not end after SIGKILL; the VM is killed");
 	pod_end(pod, 137, "%s", pod->message);
 }
 
@@ -162,7 +129,7 @@ static void on_grace_over(struct loop_timer *t)
 {
 	struct pod *pod = container_of(t, struct pod, stop_timer);
 
-	pod_note(pod, "grace period of %u s is over: SIGKILL", pod->spec->grace_seconds);
+	sandbox_note(&pod->sb, "grace period of %u s is over: SIGKILL", pod->spec->grace_seconds);
 	pod->stop_kill = true;
 	for (size_t i = 0; i < pod->spec->n_containers; i++)
 		container_stop(&pod->containers[i], true);
@@ -184,8 +151,8 @@ void pod_stop(struct pod *pod, const char *why)
 {
 	if (pod->ending)
 		return;
-	pod_note(pod, "stop: %s", why);
-	if (pod->phase == PHASE_STOPPING || !pod->agent) {
+	sandbox_note(&pod->sb, "stop: %s", why);
+	if (pod->phase == PHASE_STOPPING || !pod->sb.agent) {
 		pod_end(pod, 137, "%s", pod->message);
 		return;
 	}
@@ -299,56 +266,23 @@ static void watch_limits(struct pod *pod)
 
 /* ---- the agent ---- */
 
-static void on_configured(void *ctx, const ProtobufCMessage *reply, const struct err *err)
+static void on_up(void *ctx)
 {
-	const Podvm__Agent__V1__ConfigureResponse *r = (const void *)reply;
 	struct pod *pod = ctx;
 
-	if (err && err->code == ECONNRESET)
-		return; /* on_agent_closed follows */
-	loop_timer_cancel(&pod->boot_timer);
-	if (err) {
-		pod_end(pod, 1, "configure the guest: %s", err->msg);
-		return;
-	}
-	for (unsigned i = 0; i < pod->n_timings; i++)
-		if (str_eq(pod->timings[i].name, "configure"))
-			timing_end(pod, (int)i);
-	if (r->info && r->info->kernel_release) {
-		(void)str_copy(pod->kernel, sizeof(pod->kernel), r->info->kernel_release);
-		/* Untrusted text that others will print. */
-		for (char *p = pod->kernel; *p; p++)
-			if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f)
-				*p = '?';
-	}
-	pod_note(pod, "guest is up: kernel %s", pod->kernel);
 	watch_limits(pod);
 	set_phase(pod, PHASE_INITIALIZING);
 	pod_advance(pod);
 }
 
-static void on_lost(struct loop_timer *t)
-{
-	struct pod *pod = container_of(t, struct pod, boot_timer);
-
-	pod_end(pod, 1, "%s", pod->lost);
-}
-
-/* A VM that has died reports itself, with a better reason, in the same moment: give it that moment. */
-static void agent_lost(struct pod *pod, const char *why)
-{
-	if (pod->ending)
-		return;
-	(void)str_copy(pod->lost, sizeof(pod->lost), why);
-	loop_timer_set(pod->loop, &pod->boot_timer, LOST_WAIT_NS, on_lost);
-}
-
-static void on_agent_closed(void *ctx, const struct err *why)
+static void on_down(void *ctx, const char *why, bool vm_ended)
 {
 	struct pod *pod = ctx;
+	const char *line;
 
-	pod_note(pod, "connection to the agent ended: %s", why && *why->msg ? why->msg : "closed");
-	agent_lost(pod, "the agent in the guest is gone");
+	for (unsigned i = 0; vm_ended && pod->opts.notice && (line = sandbox_console_line(&pod->sb, i)); i++)
+		pod->opts.notice(pod->opts.ctx, line);
+	pod_end(pod, 1, "%s", why);
 }
 
 static size_t fill_tmpfs(const struct pod *pod, Podvm__Agent__V1__Tmpfs *list, Podvm__Agent__V1__Tmpfs **ptrs)
@@ -380,157 +314,31 @@ static int call_configure(struct pod *pod, struct err *err)
 		n_sysctls + 1, sizeof(*sysctl_ptrs));
 	auto_free Podvm__Agent__V1__Tmpfs *tmpfs = calloc(n_volumes + 1, sizeof(*tmpfs));
 	auto_free Podvm__Agent__V1__Tmpfs **tmpfs_ptrs = calloc(n_volumes + 1, sizeof(*tmpfs_ptrs));
-	uint8_t entropy[64];
 
 	if (!sysctls || !sysctl_ptrs || !tmpfs || !tmpfs_ptrs)
 		return err_set(err, ENOMEM, "out of memory");
-	if (getrandom(entropy, sizeof(entropy), 0) != sizeof(entropy))
-		/* cppcheck-suppress memleak ; auto_free frees them */
-		return err_errno(err, "getrandom");
 	for (i = 0; i < n_sysctls; i++) {
 		podvm__agent__v1__configure_request__sysctls_entry__init(&sysctls[i]);
 		sysctls[i].key = pod->spec->sysctls[i].key;
 		sysctls[i].value = pod->spec->sysctls[i].value;
 		sysctl_ptrs[i] = &sysctls[i];
 	}
-	req.entropy.data = entropy;
-	req.entropy.len = sizeof(entropy);
-	req.realtime_ns = time_real_ns();
 	req.hostname = pod->spec->hostname;
-	req.share_tag = (char *)(uintptr_t) "podvm";
 	req.n_sysctls = n_sysctls;
 	req.sysctls = sysctl_ptrs;
 	req.share_pid_namespace = pod->spec->share_pid;
 	req.n_tmpfs = fill_tmpfs(pod, tmpfs, tmpfs_ptrs);
 	req.tmpfs = tmpfs_ptrs;
-	return ttrpc_call(pod->agent, AGENT_SERVICE, "Configure", &req.base,
-		&podvm__agent__v1__configure_response__descriptor, CALL_TIMEOUT_MS, on_configured, pod, NULL, err);
+	return sandbox_configure(&pod->sb, &req, err);
 }
 
-static void on_agent_dialled(struct hvsock_dial *d, int fd, const struct err *err)
-{
-	struct pod *pod = container_of(d, struct pod, agent_dial);
-	struct err e = {0};
-
-	if (err) {
-		agent_lost(pod, err->msg);
-		return;
-	}
-	for (unsigned i = 0; i < pod->n_timings; i++)
-		if (str_eq(pod->timings[i].name, "boot"))
-			timing_end(pod, (int)i);
-	(void)timing_start(pod, "configure");
-	if (ttrpc_client_new(&pod->agent, pod->loop, fd, on_agent_closed, pod, &e) < 0 || call_configure(pod, &e) < 0)
-		pod_end(pod, 1, "configure the guest: %s", e.msg);
-}
-
-static void on_boot_timeout(struct loop_timer *t)
-{
-	struct pod *pod = container_of(t, struct pod, boot_timer);
-
-	pod_end(pod, 1, "the guest did not come up within %u s", BOOT_TIMEOUT_MS / 1000);
-}
-
-/* ---- the VM ---- */
-
-static void on_console(void *ctx, const char *line, size_t len)
+static void on_connected(void *ctx)
 {
 	struct pod *pod = ctx;
-	char text[CONSOLE_LINE];
-	size_t n = MIN_OF(len, sizeof(text) - 1);
-	bool agent = memmem(line, MIN_OF(len, (size_t)64), " agent", 6) != NULL;
+	struct err err = {0};
 
-	podlog_write(pod->log, agent ? "agent" : "console", "-", line, len);
-	for (size_t i = 0; i < n; i++)
-		text[i] = (unsigned char)line[i] < 0x20 || (unsigned char)line[i] >= 0x7f ? '?' : line[i];
-	text[n] = '\0';
-	memcpy(pod->console[pod->n_console++ % CONSOLE_TAIL], text, n + 1);
-}
-
-static void on_vm_log(void *ctx, const char *source, const char *line, size_t len)
-{
-	struct pod *pod = ctx;
-
-	podlog_write(pod->log, source, "-", line, len);
-}
-
-static void on_vm_ended(void *ctx, enum vm_end how, const char *why)
-{
-	struct pod *pod = ctx;
-	unsigned first = pod->n_console > CONSOLE_TAIL ? pod->n_console - CONSOLE_TAIL : 0;
-
-	if (pod->ending)
-		return;
-	if (pod->opts.notice)
-		for (unsigned i = first; i < pod->n_console; i++)
-			pod->opts.notice(pod->opts.ctx, pod->console[i % CONSOLE_TAIL]);
-	pod_end(pod, 1, "the VM ended: %s", why);
-}
-
-static int choose_size(struct pod *pod, struct err *err)
-{
-	unsigned cpus;
-	uint64_t memory;
-
-	kube_pod_size(pod->spec, &cpus, &memory);
-	pod->vcpus = cpus ? MIN_OF(cpus, VCPUS_MAX) : 1;
-	if (memory > MEMORY_MAX - MEMORY_OVERHEAD)
-		return err_set(err, EINVAL,
-			"the containers' memory limits add up to more than a VM can have (%llu MiB); lower them",
-			(unsigned long long)((MEMORY_MAX - MEMORY_OVERHEAD) / MIB));
-	memory = memory ? memory + MEMORY_OVERHEAD : MEMORY_DEFAULT;
-	pod->memory = (memory + MEMORY_STEP - 1) / MEMORY_STEP * MEMORY_STEP;
-	return 0;
-}
-
-static int guest_file(char dst[PATH_LEN], const char *name, struct err *err)
-{
-	int r = str_format(dst, PATH_LEN, err, "%s/guest/current/%s", path_state(), name);
-
-	if (r == 0 && access(dst, R_OK) < 0)
-		r = err_errno(err, "guest image '%s' (make it with 'podvm image build')", dst);
-	return r;
-}
-
-static int start_vm(struct pod *pod, struct err *err)
-{
-	struct vm_callbacks cb = {.console = on_console, .log = on_vm_log, .ended = on_vm_ended, .ctx = pod};
-	struct vm_config cfg = {.id = pod->home.id, .cmdline_extra = "", .share_dir = pod->storage.share};
-	char kernel[PATH_LEN], initrd[PATH_LEN];
-	struct driver_probe probe;
-	int r = guest_file(kernel, "vmlinux", err);
-
-	if (r == 0)
-		r = guest_file(initrd, "initramfs", err);
-	if (r == 0)
-		r = driver_probe(&probe, false, err);
-	if (r == 0)
-		r = driver_choose(&pod->driver, pod->opts.driver, &probe, pod->driver_reason, err);
-	if (r < 0)
-		return r;
-	r = choose_size(pod, err);
-	if (r < 0)
-		return r;
-	pod->cid = 3;
-	cfg.kernel = kernel;
-	cfg.initrd = initrd;
-	cfg.vcpus = pod->vcpus;
-	cfg.memory = pod->memory;
-	cfg.run_dir = pod->home.run_dir;
-	cfg.vsock_path = pod->vsock_path;
-	cfg.cid = pod->cid;
-	cfg.kvm = probe.kvm_usable;
-	pod_note(pod, "driver %s: %s", pod->driver->name, pod->driver_reason);
-	pod_note(pod, "VM: %u vCPU, %llu MiB", pod->vcpus, (unsigned long long)(pod->memory / MIB));
-	return pod->driver->start(&pod->vm, pod->loop, &cfg, &cb, err);
-}
-
-/* The driver listens before it returns and the VMM holds the connection until the guest is up: no polling. */
-static int dial_agent(struct pod *pod, struct err *err)
-{
-	pod->agent_dial.done = on_agent_dialled;
-	loop_timer_set(pod->loop, &pod->boot_timer, BOOT_TIMEOUT_MS * NS_PER_MS, on_boot_timeout);
-	return hvsock_dial_start(&pod->agent_dial, pod->loop, pod->vsock_path, AGENT_PORT, NULL, err);
+	if (call_configure(pod, &err) < 0)
+		pod_end(pod, 1, "configure the guest: %s", err.msg);
 }
 
 /* ---- set-up ---- */
@@ -558,30 +366,34 @@ static int write_pod_files(struct pod *pod, struct err *err)
 
 static int set_up(struct pod *pod, struct err *err)
 {
-	int timing = timing_start(pod, "storage");
-	int r = podlog_open(&pod->log, pod->home.state_dir, err);
+	struct sandbox_config cfg = {.driver = pod->opts.driver, .share_dir = pod->storage.share.path};
+	int timing = timing_start(&pod->sb, "storage");
+	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < pod->spec->notes.n; i++)
-		pod_note(pod, "%s", pod->spec->notes.v[i]);
+	for (size_t i = 0; i < pod->spec->notes.n; i++)
+		sandbox_note(&pod->sb, "%s", pod->spec->notes.v[i]);
+	r = ports_open(&pod->ports, pod, err);
 	if (r == 0)
-		r = ports_open(&pod->ports, pod, err);
-	if (r == 0)
-		r = storage_init(&pod->storage, pod->spec, &pod->home, err);
+		r = storage_init(&pod->storage, pod->spec, &pod->sb.home, err);
 	if (r == 0)
 		r = write_pod_files(pod, err);
+	timing_end(&pod->sb, timing);
+	if (r < 0)
+		return r;
+	kube_pod_size(pod->spec, &cfg.vcpus, &cfg.memory);
+	r = sandbox_start(&pod->sb, &cfg, err);
 	if (r == 0)
-		r = pod_run_path(pod->vsock_path, pod->home.id, "vsock.sock", err);
-	timing_end(pod, timing);
-	if (r < 0)
-		return r;
-	timing = timing_start(pod, "vm processes");
-	r = start_vm(pod, err);
-	timing_end(pod, timing);
-	if (r < 0)
-		return r;
-	(void)timing_start(pod, "boot");
-	record_write(pod);
-	return dial_agent(pod, err);
+		record_write(pod);
+	return r;
+}
+
+static int make_home(struct pod *pod, struct err *err)
+{
+	struct sandbox_callbacks cb = {.connected = on_connected, .up = on_up, .down = on_down, .ctx = pod};
+	struct pod_home home;
+	int r = pod_home_new(&home, pod->spec->ns, pod->spec->name, err);
+
+	return r < 0 ? r : sandbox_init(&pod->sb, pod->loop, &home, &cb, err);
 }
 
 int pod_new(struct pod **ret, struct loop *loop, const struct pod_options *opts, struct err *err)
@@ -594,12 +406,10 @@ int pod_new(struct pod **ret, struct loop *loop, const struct pod_options *opts,
 	pod->loop = loop;
 	pod->opts = *opts;
 	pod->spec = opts->spec;
-	pod->home.lock_fd = -1;
-	pod->storage.share_fd = -1;
+	pod->storage.share.fd = -1;
 	pod->created_ns = time_real_ns();
 	pod->containers = calloc(opts->spec->n_containers, sizeof(*pod->containers));
-	r = pod->containers ? pod_home_new(&pod->home, opts->spec->ns, opts->spec->name, err)
-			    : err_set(err, ENOMEM, "start the pod: out of memory");
+	r = pod->containers ? make_home(pod, err) : err_set(err, ENOMEM, "start the pod: out of memory");
 	if (r == 0) {
 		for (size_t i = 0; i < opts->spec->n_containers; i++)
 			container_init(&pod->containers[i], pod, i);
@@ -621,14 +431,12 @@ void pod_free(struct pod *pod)
 	stop_vm(pod);
 	for (size_t i = 0; pod->containers && i < pod->spec->n_containers; i++)
 		container_fini(&pod->containers[i]);
-	loop_timer_cancel(&pod->boot_timer);
 	loop_timer_cancel(&pod->stop_timer);
 	loop_timer_cancel(&pod->deadline_timer);
 	loop_timer_cancel(&pod->usage_timer);
 	loop_timer_cancel(&pod->end_timer);
 	storage_fini(&pod->storage);
-	podlog_close(pod->log);
-	pod_home_free(&pod->home, pod->opts.detached && pod->told_running);
+	sandbox_fini(&pod->sb, pod->opts.detached && pod->told_running);
 	free(pod->containers);
 	free(pod);
 }

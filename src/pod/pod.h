@@ -43,7 +43,7 @@ struct pod_options {
 };
 
 /*
- * Makes the pod's folders, publishes its ports, mounts its volumes and starts its VM. Must be called after storage_enter, in
+ * Makes the pod's folders, publishes its ports, mounts its volumes and starts its VM. Must be called after share_enter, in
  * a process without threads. On failure nothing is left behind.
  */
 int pod_new(struct pod **ret, struct loop *loop, const struct pod_options *opts, struct err *err) must_check;

@@ -1,19 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What the files of the pod engine share: pod.c (life cycle), container.c, output.c (streams), ports.c, record.c. */
-#include "agent.pb-c.h"
-#include "pod/hvsock.h"
 #include "pod/pod.h"
-#include "pod/podlog.h"
+#include "pod/sandbox.h"
 #include "pod/storage.h"
-#include "rpc/ttrpc.h"
 
-#define AGENT_SERVICE "podvm.agent.v1.Agent"
-#define CALL_TIMEOUT_MS 60000
 #define LINE_MAX_LEN 8192
-#define TIMINGS_MAX 64
-#define CONSOLE_TAIL 6
-#define CONSOLE_LINE 160
 
 enum pod_phase {
 	PHASE_STARTING,
@@ -79,52 +71,28 @@ struct pod_container {
 	int timing; /* index of the current phase's timing */
 };
 
-struct timing {
-	char name[48];
-	uint64_t start_ns, end_ns; /* CLOCK_MONOTONIC; end 0: still going on */
-};
-
 struct pod {
 	struct loop *loop;
 	struct pod_options opts;
 	const struct kube_pod *spec;
-	struct pod_home home;
+	struct sandbox sb;
 	struct storage storage;
-	struct podlog *log;
 	struct ports *ports;
-	const struct vm_driver *driver;
-	struct vm *vm;
-	char vsock_path[PATH_LEN];
-	char driver_reason[240];
-	char kernel[66];
-	unsigned vcpus;
-	uint64_t memory, cid;
-
-	struct hvsock_dial agent_dial;
-	struct ttrpc_client *agent;
-	struct loop_timer boot_timer, stop_timer, deadline_timer, usage_timer, end_timer;
+	struct loop_timer stop_timer, deadline_timer, usage_timer, end_timer;
 
 	enum pod_phase phase;
 	char message[240];
-	char lost[240]; /* why the agent cannot be reached, until the VM says better */
 	int exit_code;
 	bool told_running, ending, stop_kill;
 	uint64_t created_ns, finished_ns;
 	size_t next_init; /* the init container whose turn it is */
 	struct pod_container *containers;
-
-	char console[CONSOLE_TAIL][CONSOLE_LINE];
-	unsigned n_console;
-	struct timing timings[TIMINGS_MAX];
-	unsigned n_timings;
 };
 
 /* ---- pod.c ---- */
 
 /* Ends the pod with this result: the VM is killed, `ended` runs at the next turn of the loop. */
 void pod_end(struct pod *pod, int exit_code, const char *fmt, ...) printf_like(3, 4);
-/* One line into the timeline as source podvm. */
-void pod_note(struct pod *pod, const char *fmt, ...) printf_like(2, 3);
 /* Something about a container changed: decides what comes next. */
 void pod_advance(struct pod *pod);
 bool pod_stopping(const struct pod *pod);
@@ -163,6 +131,4 @@ void ports_free(struct ports *ports);
 /* ---- record.c ---- */
 
 void record_write(struct pod *pod);
-int timing_start(struct pod *pod, const char *fmt, ...) printf_like(2, 3);
-void timing_end(struct pod *pod, int index);
 const char *phase_name(enum pod_phase phase);

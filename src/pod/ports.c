@@ -168,7 +168,7 @@ static void conn_start(struct listener *l, int fd)
 	ports->conns = c;
 	if (++ports->n_conns == CONNS_MAX)
 		accepting(ports, false);
-	if (hvsock_dial_start(&c->dial, ports->pod->loop, ports->pod->vsock_path, STREAM_PORT, &h, NULL) < 0)
+	if (hvsock_dial_start(&c->dial, ports->pod->loop, ports->pod->sb.vsock_path, STREAM_PORT, &h, NULL) < 0)
 		conn_free(c);
 	else
 		hvsock_dial_timeout(&c->dial, ports->pod->loop, CALL_TIMEOUT_MS);
@@ -230,7 +230,7 @@ int ports_open(struct ports **ret, struct pod *pod, struct err *err)
 			if (c->ports[p].protocol == KUBE_TCP)
 				r = listen_on(ports, c, &c->ports[p], err);
 			else
-				pod_note(pod, "container %s: port %u is not TCP and is not published", c->name,
+				sandbox_note(&pod->sb, "container %s: port %u is not TCP and is not published", c->name,
 					c->ports[p].container_port);
 		}
 	}

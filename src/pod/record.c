@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the engine tells others of a pod: state.json (see state.h) and the times of its start. */
-#include <stdarg.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -22,45 +21,23 @@ const char *phase_name(enum pod_phase phase)
 	return phase_names[phase];
 }
 
-int timing_start(struct pod *pod, const char *fmt, ...)
-{
-	struct timing *t;
-	va_list ap;
-
-	if (pod->n_timings == TIMINGS_MAX)
-		return -1;
-	t = &pod->timings[pod->n_timings];
-	va_start(ap, fmt);
-	(void)vsnprintf(t->name, sizeof(t->name), fmt, ap);
-	va_end(ap);
-	t->start_ns = time_mono_ns();
-	t->end_ns = 0;
-	return (int)pod->n_timings++;
-}
-
-void timing_end(struct pod *pod, int index)
-{
-	if (index >= 0 && !pod->timings[index].end_ns)
-		pod->timings[index].end_ns = time_mono_ns();
-}
-
 #define BAR_WIDTH 40
 
 char *pod_timings(const struct pod *pod)
 {
-	uint64_t first = pod->n_timings ? pod->timings[0].start_ns : 0, last = first, span;
+	uint64_t first = pod->sb.n_timings ? pod->sb.timings[0].start_ns : 0, last = first, span;
 	struct buf b = BUF_INIT(64 * 1024);
 	bool ok = true;
 
-	for (unsigned i = 0; i < pod->n_timings; i++) {
-		const struct timing *t = &pod->timings[i];
+	for (unsigned i = 0; i < pod->sb.n_timings; i++) {
+		const struct timing *t = &pod->sb.timings[i];
 
 		last = t->end_ns > last ? t->end_ns : last;
 		first = t->start_ns < first ? t->start_ns : first;
 	}
 	span = last > first ? last - first : 1;
-	for (unsigned i = 0; i < pod->n_timings; i++) {
-		const struct timing *t = &pod->timings[i];
+	for (unsigned i = 0; i < pod->sb.n_timings; i++) {
+		const struct timing *t = &pod->sb.timings[i];
 		uint64_t end = t->end_ns ? t->end_ns : last;
 		unsigned from = (unsigned)((t->start_ns - first) * BAR_WIDTH / span);
 		unsigned to = (unsigned)((end - first) * BAR_WIDTH / span);
@@ -93,15 +70,15 @@ static json_t *container_json(const struct pod_container *c)
 static json_t *vm_json(const struct pod *pod)
 {
 	struct vm_process list[8];
-	unsigned n = pod->vm ? pod->driver->processes(pod->vm, list, ARRAY_SIZE(list)) : 0;
+	unsigned n = pod->sb.vm ? pod->sb.driver->processes(pod->sb.vm, list, ARRAY_SIZE(list)) : 0;
 	json_t *processes = json_array();
 
 	for (unsigned i = 0; i < n; i++)
 		(void)json_array_append_new(
 			processes, json_pack("{s:s s:i}", "name", list[i].name, "pid", list[i].pid));
-	return json_pack("{s:s s:s s:i s:I s:I s:s s:o}", "driver", pod->driver ? pod->driver->name : "", "reason",
-		pod->driver_reason, "vcpus", (int)pod->vcpus, "memory", (json_int_t)pod->memory, "cid",
-		(json_int_t)pod->cid, "kernel", pod->kernel, "processes", processes);
+	return json_pack("{s:s s:s s:i s:I s:I s:s s:o}", "driver", pod->sb.driver ? pod->sb.driver->name : "",
+		"reason", pod->sb.driver_reason, "vcpus", (int)pod->sb.vcpus, "memory", (json_int_t)pod->sb.memory,
+		"cid", (json_int_t)pod->sb.cid, "kernel", pod->sb.kernel, "processes", processes);
 }
 
 static json_t *ports_json(const struct pod *pod)
@@ -143,10 +120,10 @@ static json_t *timings_json(const struct pod *pod)
 {
 	json_t *list = json_array();
 
-	for (unsigned i = 0; i < pod->n_timings; i++)
-		(void)json_array_append_new(list,
-			json_pack("{s:s s:I s:I}", "phase", pod->timings[i].name, "startNs",
-				(json_int_t)pod->timings[i].start_ns, "endNs", (json_int_t)pod->timings[i].end_ns));
+	for (unsigned i = 0; i < pod->sb.n_timings; i++)
+		(void)json_array_append_new(list, json_pack("{s:s s:I s:I}", "phase", pod->sb.timings[i].name,
+							  "startNs", (json_int_t)pod->sb.timings[i].start_ns, "endNs",
+							  (json_int_t)pod->sb.timings[i].end_ns));
 	return list;
 }
 
@@ -158,15 +135,15 @@ void record_write(struct pod *pod)
 	for (size_t i = 0; i < pod->spec->n_containers; i++)
 		(void)json_array_append_new(containers, container_json(&pod->containers[i]));
 	state = json_pack("{s:i s:s s:s s:s s:s s:b s:s s:s s:i s:I s:I s:s s:o s:o s:o s:o s:o}", "version", 1, "id",
-		pod->home.id, "name", pod->spec->name, "namespace", pod->spec->ns, "uid", pod->spec->uid, "detached",
+		pod->sb.home.id, "name", pod->spec->name, "namespace", pod->spec->ns, "uid", pod->spec->uid, "detached",
 		pod->opts.detached, "phase", phase_name(pod->phase), "message", pod->message, "exitCode",
 		pod->exit_code, "createdNs", (json_int_t)pod->created_ns, "finishedNs", (json_int_t)pod->finished_ns,
 		"source", pod->opts.source ? pod->opts.source : "", "vm", vm_json(pod), "containers", containers,
 		"ports", ports_json(pod), "volumes", volumes_json(pod), "timings", timings_json(pod));
 	/* A state that cannot be written (disk full) must not take the pod down: the old one stays readable. */
 	if (!state)
-		log_warn("state of pod %s not written: out of memory, ignoring", pod->home.id);
-	else if (pod_home_write(&pod->home, state, &err) < 0)
-		log_warn("state of pod %s not written: %s, ignoring", pod->home.id, err.msg);
+		log_warn("state of pod %s not written: out of memory, ignoring", pod->sb.home.id);
+	else if (pod_home_write(&pod->sb.home, state, &err) < 0)
+		log_warn("state of pod %s not written: %s, ignoring", pod->sb.home.id, err.msg);
 	json_decref(state);
 }

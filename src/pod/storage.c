@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The shared folder is a small tmpfs of the supervisor's mount namespace, so secrets never touch a disk. It is a shared mount:
- * the VMM's jail, a slave of it, sees what is mounted here later (a restarted container's root filesystem).
- *
  * Names inside volumes and images are hostile: they are resolved with openat2(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS) and then
  * bound by descriptor, never by a path that could change in between.
  */
@@ -12,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -31,60 +27,6 @@ static int open_in(int root, const char *path, uint64_t flags, uint64_t extra_re
 		.flags = flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | extra_resolve};
 
 	return (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
-}
-
-int storage_enter(struct err *err)
-{
-	if (unshare(CLONE_NEWNS) < 0)
-		return err_errno(err, "make a mount namespace (are you root?)");
-	if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
-		return err_errno(err, "detach the mount namespace");
-	return 0;
-}
-
-static int make_dir_at(int dirfd, const char *path, mode_t mode, struct err *err)
-{
-	if (mkdirat(dirfd, path, mode) < 0 && errno != EEXIST)
-		return err_errno(err, "make folder '%s' in the pod's share", path);
-	return fchmodat(dirfd, path, mode, 0) < 0 ? err_errno(err, "make folder '%s'", path) : 0;
-}
-
-/* An empty file or folder in the share, of the kind that `src` is, to be mounted upon. */
-static int make_target(const struct storage *st, const char *path, int src, struct err *err)
-{
-	struct stat sb;
-	int fd;
-
-	if (fstat(src, &sb) < 0)
-		return err_errno(err, "look at the source of '%s'", path);
-	if (S_ISDIR(sb.st_mode))
-		return make_dir_at(st->share_fd, path, 0755, err);
-	fd = openat(st->share_fd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	if (fd < 0)
-		return err_errno(err, "make '%s' in the pod's share", path);
-	(void)close(fd);
-	return 0;
-}
-
-/* Binds what `src` (O_PATH) is to shared/<path>. */
-static int bind_fd(const struct storage *st, int src, const char *path, bool read_only, struct err *err)
-{
-	char from[64], to[PATH_LEN];
-	int r = make_target(st, path, src, err);
-
-	if (r == 0)
-		r = str_format(to, sizeof(to), err, "%s/%s", st->share, path);
-	if (r < 0)
-		return r;
-	(void)snprintf(from, sizeof(from), "/proc/self/fd/%d", src);
-	if (mount(from, to, NULL, MS_BIND | MS_REC, NULL) < 0)
-		return err_errno(err, "bind '%s'", path);
-	/* Mounts made later on the host arrive here, none of ours leave; and the VMM's jail follows us. */
-	if (mount(NULL, to, NULL, MS_SLAVE | MS_REC, NULL) < 0 || mount(NULL, to, NULL, MS_SHARED | MS_REC, NULL) < 0)
-		return err_errno(err, "bind '%s'", path);
-	if (read_only && mount(NULL, to, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) < 0)
-		return err_errno(err, "bind '%s' read-only", path);
-	return 0;
 }
 
 /* ---- volumes ---- */
@@ -108,7 +50,7 @@ static int empty_dir_init(struct storage *st, const struct kube_volume *v, struc
 	if (fchmod(fd, group->set ? 02777 : 0777) < 0)
 		return err_errno(err, "volume '%s'", v->name);
 	(void)snprintf(target, sizeof(target), "volumes/%s", v->name);
-	return bind_fd(st, fd, target, false, err);
+	return share_bind(&st->share, fd, target, 0, err);
 }
 
 static int host_path_create(const struct kube_volume *v, struct err *err)
@@ -163,22 +105,7 @@ static int host_path_init(struct storage *st, size_t index, struct err *err)
 			v->host_path, want_dir ? "folder" : "file");
 	(void)snprintf(target, sizeof(target), "volumes/%s", v->name);
 	/* A volume that every container mounts read-only is read-only for the guest as a whole. */
-	return bind_fd(st, fd, target, only_read(st->pod, index), err);
-}
-
-static int write_at(int dirfd, const char *path, const void *bytes, size_t n, mode_t mode, struct err *err)
-{
-	auto_close int fd = openat(dirfd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-	int r;
-
-	if (fd < 0)
-		return err_errno(err, "create '%s' in the pod's share", path);
-	r = fd_write_all(fd, bytes, n);
-	if (r < 0) {
-		errno = -r;
-		return err_errno(err, "write '%s' in the pod's share", path);
-	}
-	return fchmod(fd, mode) < 0 ? err_errno(err, "write '%s'", path) : 0;
+	return share_bind(&st->share, fd, target, only_read(st->pod, index) ? SHARE_RO : 0, err);
 }
 
 /* The folders of "a/b/c" below dirfd, without the last part. */
@@ -205,10 +132,10 @@ static int files_init(struct storage *st, const struct kube_volume *v, struct er
 	int r;
 
 	(void)snprintf(target, sizeof(target), "volumes/%s", v->name);
-	r = make_dir_at(st->share_fd, target, 0755, err);
+	r = share_dir(&st->share, target, 0755, err);
 	if (r < 0)
 		return r;
-	fd = openat(st->share_fd, target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = openat(st->share.fd, target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return err_errno(err, "volume '%s'", v->name);
 	for (size_t i = 0; i < v->n_files; i++) {
@@ -218,7 +145,7 @@ static int files_init(struct storage *st, const struct kube_volume *v, struct er
 
 		r = make_parents(fd, f->path, err);
 		if (r == 0)
-			r = write_at(fd, f->path, f->data, f->len, mode, err);
+			r = share_file(&(struct share){.fd = fd}, f->path, f->data, f->len, mode, err);
 		if (r == 0 && group->set && fchownat(fd, f->path, 0, group->v, AT_SYMLINK_NOFOLLOW) < 0)
 			r = err_errno(err, "give '%s' to group %u", f->path, group->v);
 		if (r < 0)
@@ -247,24 +174,17 @@ static int volume_init(struct storage *st, size_t index, struct err *err)
 int storage_init(struct storage *st, const struct kube_pod *pod, const struct pod_home *home, struct err *err)
 {
 	static const char *const folders[] = {"pod", "volumes", "containers"};
+	char path[PATH_LEN];
 	int r;
 
 	st->pod = pod;
-	st->share_fd = -1;
+	st->share.fd = -1;
 	(void)str_copy(st->state_dir, sizeof(st->state_dir), home->state_dir);
-	r = pod_run_path(st->share, home->id, "shared", err);
+	r = pod_run_path(path, home->id, "shared", err);
 	if (r == 0)
-		r = dir_make_all(st->share, 0755, err);
-	if (r < 0)
-		return r;
-	if (mount("podvm", st->share, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64m,nr_inodes=65536") < 0 ||
-		mount(NULL, st->share, NULL, MS_SHARED, NULL) < 0)
-		return err_errno(err, "mount the pod's share");
-	st->share_fd = open(st->share, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (st->share_fd < 0)
-		return err_errno(err, "open the pod's share");
+		r = share_init(&st->share, path, err);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(folders); i++)
-		r = make_dir_at(st->share_fd, folders[i], 0755, err);
+		r = share_dir(&st->share, folders[i], 0755, err);
 	for (size_t i = 0; r == 0 && i < pod->n_volumes; i++)
 		r = volume_init(st, i, err);
 	return r;
@@ -272,10 +192,7 @@ int storage_init(struct storage *st, const struct kube_pod *pod, const struct po
 
 void storage_fini(struct storage *st)
 {
-	if (st->share_fd < 0)
-		return;
-	close_fd(&st->share_fd);
-	(void)umount2(st->share, MNT_DETACH);
+	share_fini(&st->share);
 }
 
 int storage_pod_file(struct storage *st, const char *name, const void *bytes, size_t n, struct err *err)
@@ -283,7 +200,7 @@ int storage_pod_file(struct storage *st, const char *name, const void *bytes, si
 	char path[PATH_LEN];
 	int r = str_format(path, sizeof(path), err, "pod/%s", name);
 
-	return r < 0 ? r : write_at(st->share_fd, path, bytes, n, 0644, err);
+	return r < 0 ? r : share_file(&st->share, path, bytes, n, 0644, err);
 }
 
 /* ---- containers ---- */
@@ -296,7 +213,7 @@ static int overlay_mount(struct storage *st, const char *id, const char *lower, 
 	if (r == 0)
 		r = str_format(work, sizeof(work), err, "%s/containers/%s/work", st->state_dir, id);
 	if (r == 0)
-		r = str_format(to, sizeof(to), err, "%s/containers/%s/rootfs", st->share, id);
+		r = str_format(to, sizeof(to), err, "%s/containers/%s/rootfs", st->share.path, id);
 	if (r == 0)
 		r = dir_make_all(upper, 0755, err);
 	if (r == 0)
@@ -365,14 +282,14 @@ static int bind_sub_path(
 		r = str_format(target, sizeof(target), err, "containers/%s/sub/%zu", id, index);
 	if (r < 0)
 		return r;
-	volume = openat(st->share_fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	volume = openat(st->share.fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (volume < 0)
 		return err_errno(err, "volume '%s': subPath '%s'", v->name, m->sub_path);
 	r = open_sub_path(volume, m->sub_path, &sub, err);
 	if (r == 0 && (fstat(sub, &sb) < 0 || (!S_ISDIR(sb.st_mode) && !S_ISREG(sb.st_mode))))
 		r = err_set(err, EINVAL, "subPath '%s' is neither a file nor a folder", m->sub_path);
 	if (r == 0)
-		r = bind_fd(st, sub, target, m->read_only, err);
+		r = share_bind(&st->share, sub, target, m->read_only ? SHARE_RO : 0, err);
 	if (r < 0)
 		return err_wrap(err, "volume '%s'", v->name);
 	return asprintf(ret, "%s/%s", GUEST_SHARE, target) < 0 ? err_set(err, ENOMEM, "out of memory") : 0;
@@ -402,11 +319,11 @@ static int container_folders(struct storage *st, const char *id, struct err *err
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(parts); i++) {
 		r = str_format(path, sizeof(path), err, "containers/%s%s", id, parts[i]);
 		if (r == 0)
-			r = make_dir_at(st->share_fd, path, 0755, err);
+			r = share_dir(&st->share, path, 0755, err);
 	}
 	if (r == 0)
 		r = str_format(path, sizeof(path), err, "containers/%s/termination-log", id);
-	return r < 0 ? r : write_at(st->share_fd, path, "", 0, 0666, err);
+	return r < 0 ? r : share_file(&st->share, path, "", 0, 0666, err);
 }
 
 int storage_container(struct storage *st, const struct kube_container *c, const char *id, const char *image_rootfs,
@@ -426,7 +343,7 @@ int storage_container(struct storage *st, const struct kube_container *c, const 
 	if (r == 0)
 		r = str_format(path, sizeof(path), err, "containers/%s/rootfs", id);
 	if (r == 0) {
-		ret->rootfs_fd = openat(st->share_fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		ret->rootfs_fd = openat(st->share.fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (ret->rootfs_fd < 0)
 			r = err_errno(err, "open the container's root filesystem");
 	}
@@ -460,7 +377,7 @@ void storage_container_remove(struct storage *st, const char *id)
 {
 	char path[PATH_LEN], sub[PATH_LEN + 32];
 
-	if (str_format(path, sizeof(path), NULL, "%s/containers/%s", st->share, id) < 0)
+	if (str_format(path, sizeof(path), NULL, "%s/containers/%s", st->share.path, id) < 0)
 		return;
 	(void)snprintf(sub, sizeof(sub), "%s/rootfs", path);
 	(void)umount2(sub, MNT_DETACH);
@@ -482,7 +399,7 @@ char *storage_termination_message(struct storage *st, const char *id)
 	if (str_format(path, sizeof(path), NULL, "containers/%s/termination-log", id) < 0)
 		return NULL;
 	/* The guest may have put anything in its place: only a regular file of the share itself is read. */
-	fd = open_in(st->share_fd, path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+	fd = open_in(st->share.fd, path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
 	text = malloc(TERMINATION_MAX + 1);
 	n = fd >= 0 && text ? pread(fd, text, TERMINATION_MAX, 0) : -1;
 	if (n <= 0) {
@@ -534,6 +451,6 @@ uint64_t storage_volume_usage(struct storage *st, size_t volume)
 
 	if (str_format(path, sizeof(path), NULL, "volumes/%s", st->pod->volumes[volume].name) < 0)
 		return 0;
-	fd = openat(st->share_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = openat(st->share.fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? 0 : usage_of(fd, 0, &files_left);
 }

@@ -12,20 +12,17 @@
  */
 #include "base/paths.h"
 #include "kube/kube.h"
+#include "pod/share.h"
 #include "pod/state.h"
 
-#define GUEST_SHARE "/run/podvm/shared"
 #define GUEST_VOLUMES "/run/podvm/volumes"
 
 struct storage {
 	const struct kube_pod *pod; /* borrowed */
 	char state_dir[PATH_LEN];
-	char share[PATH_LEN]; /* on the host */
-	int share_fd;	      /* -1 when not set up */
+	struct share share;
 };
 
-/* Gives the calling process its own mount namespace (mounts of the host still arrive, none of ours leave). Once. */
-int storage_enter(struct err *err) must_check;
 /* Makes the shared folder and every volume of the pod. `pod` and `home` are borrowed. */
 int storage_init(
 	struct storage *st, const struct kube_pod *pod, const struct pod_home *home, struct err *err) must_check;

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * What a pod is made of whoever asks for it (`podvm run`, the containerd shim): its registry folders, its timeline, its VM and the
+ * connection to the agent. Embedded in its owner, on one loop.
+ *
+ *   zeroed     sandbox_init
+ *   made       folders, lock and log are there; sandbox_start
+ *   starting   `connected` runs when the agent answers: the owner calls sandbox_configure; `up` runs when that is done
+ *   up         sandbox_call, sandbox_stream
+ *   down       the VM or the agent ended, or did not come up: `down` runs, once. Pending calls have failed with ECONNRESET
+ *   stopped    sandbox_stop: every process of the VM is dead; sandbox_fini
+ *
+ * The agent's replies are hostile input: only numbers and bounded text are taken from them.
+ */
+#include "agent.pb-c.h"
+#include "base/loop.h"
+#include "pod/driver.h"
+#include "pod/hvsock.h"
+#include "pod/podlog.h"
+#include "pod/state.h"
+#include "rpc/ttrpc.h"
+
+#define AGENT_SERVICE "podvm.agent.v1.Agent"
+#define CALL_TIMEOUT_MS 60000
+#define SANDBOX_VCPUS_MAX 32
+#define SANDBOX_MEMORY_DEFAULT (UINT64_C(512) << 20)
+#define SANDBOX_MEMORY_MAX (UINT64_C(65536) << 20)
+#define TIMINGS_MAX 64
+#define CONSOLE_TAIL 6
+#define CONSOLE_LINE 160
+
+struct sandbox_callbacks {
+	void (*connected)(void *ctx);
+	void (*up)(void *ctx);
+	/* `why` is one readable line. vm_ended: the VM itself has ended, so its console's last lines may tell more. */
+	void (*down)(void *ctx, const char *why, bool vm_ended);
+	void *ctx;
+};
+
+struct sandbox_config {
+	enum driver_choice driver;
+	unsigned vcpus;	       /* 0: one; at most SANDBOX_VCPUS_MAX are given */
+	uint64_t memory;       /* bytes for the containers; 0: SANDBOX_MEMORY_DEFAULT in all */
+	const char *share_dir; /* what the guest sees at GUEST_SHARE */
+};
+
+struct timing {
+	char name[48];
+	uint64_t start_ns, end_ns; /* CLOCK_MONOTONIC; end 0: still going on */
+};
+
+struct sandbox {
+	struct loop *loop;
+	struct sandbox_callbacks cb;
+	struct pod_home home;
+	struct podlog *log;
+
+	const struct vm_driver *driver;
+	struct vm *vm;
+	char vsock_path[PATH_LEN];
+	char driver_reason[240];
+	char kernel[66]; /* of the guest, printable; "" until it is up */
+	unsigned vcpus;
+	uint64_t memory, cid;
+
+	struct hvsock_dial agent_dial;
+	struct ttrpc_client *agent; /* NULL when there is none */
+	struct loop_timer timer; /* the bound on booting, or the moment that a lost agent waits for the VM's own end */
+	char lost[240];		 /* why the agent cannot be reached, until the VM says better */
+	bool up, over;
+
+	char console[CONSOLE_TAIL][CONSOLE_LINE]; /* a ring, printable */
+	unsigned n_console;
+	struct timing timings[TIMINGS_MAX];
+	unsigned n_timings;
+	int timing; /* of the phase of the start that is under way */
+};
+
+/* Takes over `home` (made by pod_home_new or pod_home_named) and opens the log. On failure everything is undone, the home too. */
+int sandbox_init(struct sandbox *sb, struct loop *loop, const struct pod_home *home, const struct sandbox_callbacks *cb,
+	struct err *err) must_check;
+/* Starts the VM. Its folder share_dir must exist. After a failure only sandbox_fini is allowed. */
+int sandbox_start(struct sandbox *sb, const struct sandbox_config *cfg, struct err *err) must_check;
+/* Inside `connected`: the message's entropy, clock and share are filled in here. */
+int sandbox_configure(struct sandbox *sb, Podvm__Agent__V1__ConfigureRequest *req, struct err *err) must_check;
+/* Kills every process of the VM. `down` does not run any more. Pending calls are dropped without their callback. */
+void sandbox_stop(struct sandbox *sb);
+/* Stops, closes the log, gives the home back; keep: as pod_home_free. No-op on a zeroed one. */
+void sandbox_fini(struct sandbox *sb, bool keep);
+
+/* A call to the agent by its method's name. -ENOTCONN when there is no agent. See ttrpc_call. */
+int sandbox_call(struct sandbox *sb, const char *method, const ProtobufCMessage *req,
+	const ProtobufCMessageDescriptor *reply_type, unsigned timeout_ms, ttrpc_done *done, void *ctx,
+	struct err *err) must_check;
+/* Dials a standard stream (0, 1, 2) of a process; d->done is set by the caller and runs within CALL_TIMEOUT_MS. */
+int sandbox_stream(struct sandbox *sb, struct hvsock_dial *d, const char *container, const char *exec, unsigned fd,
+	struct err *err) must_check;
+
+/* One line into the timeline as source podvm; control characters become spaces. */
+void sandbox_note(struct sandbox *sb, const char *fmt, ...) printf_like(2, 3);
+/* The i-th of the last lines of the console, oldest first, or NULL. */
+const char *sandbox_console_line(const struct sandbox *sb, unsigned i);
+
+/* Returns an index for timing_end, -1 when TIMINGS_MAX are taken. */
+int timing_start(struct sandbox *sb, const char *fmt, ...) printf_like(2, 3);
+void timing_end(struct sandbox *sb, int index);

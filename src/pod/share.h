@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * A pod's shared folder: a small tmpfs in the mount namespace of the pod's own process, which the guest mounts by virtio-fs at
+ * GUEST_SHARE. Everything the guest sees of the host is bound or written below it, so it ends with that namespace, however the
+ * process ends. Paths are relative to the share, below folders that the host made: no name of a guest is ever in them.
+ */
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/paths.h"
+
+#define GUEST_SHARE "/run/podvm/shared"
+
+struct share {
+	char path[PATH_LEN]; /* on the host */
+	int fd;		     /* -1 when not set up */
+};
+
+enum share_flags {
+	SHARE_RO = 1,		/* the mount itself */
+	SHARE_RO_RECURSIVE = 2, /* and those below it (needs Linux 5.12) */
+	SHARE_FLAT = 4,		/* without the mounts below it */
+};
+
+/* Gives the calling process its own mount namespace (mounts of the host still arrive, none of ours leave). Once. */
+int share_enter(struct err *err) must_check;
+/* Mounts it at `path`, which is made. */
+int share_init(struct share *sh, const char *path, struct err *err) must_check;
+/* No-op when it is not set up. */
+void share_fini(struct share *sh);
+
+/* A folder with this mode; an existing one gets the mode. */
+int share_dir(const struct share *sh, const char *path, mode_t mode, struct err *err) must_check;
+/* A new file. */
+int share_file(
+	const struct share *sh, const char *path, const void *bytes, size_t n, mode_t mode, struct err *err) must_check;
+/*
+ * Binds the file or folder that `src` (O_PATH) is to `path`, which is made. Mounts made later on the host below it arrive
+ * here and in the guest; none of ours leave. `flags`: enum share_flags.
+ */
+int share_bind(const struct share *sh, int src, const char *path, unsigned flags, struct err *err) must_check;
+/* Unmounts what is at `path`, if anything. */
+void share_unbind(const struct share *sh, const char *path);
+/* Makes the mount at `path` (of share_mount's kind) visible to the jail of the VMM. */
+int share_publish(const struct share *sh, const char *path, struct err *err) must_check;
