@@ -4,6 +4,7 @@
 SHELL := /bin/bash
 PREFIX ?= /usr/local
 SUITE ?= unit
+export CMD
 T ?= 60
 
 help: ## this list
@@ -38,6 +39,16 @@ clang: deps ## build and run the unit tests with clang
 func: image ## functional tests: real pods in real VMs (root)
 	@tools/func-tests
 
+kvm: image ## tests that need KVM: on this machine's, or in the lab where it cannot run stock kernels (root)
+	@tools/demo-image && tools/lab-tests
+
+lab: ## run CMD='...' in the lab: an emulated Debian machine with real KVM (root)
+	@$(MAKE) --no-print-directory -s build >&2
+	@tools/lab "$$CMD"
+
+lab-shell: build ## a shell in the lab
+	@tools/lab --shell
+
 fuzz: deps ## every fuzz target for T seconds (T=60)
 	@tools/fuzz-run $(T)
 
@@ -50,7 +61,7 @@ tidy: ## layers, sizes, format, cppcheck, shellcheck
 fmt: ## reformat with clang-format
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
-test: ## everything: tidy, both compilers, unit, sanitizers, fuzz replay, functional
+test: ## everything: tidy, both compilers, unit, sanitizers, fuzz replay, functional, KVM
 	@tools/test-all
 
 install: deps ## build for release and install below PREFIX=/usr/local (DESTDIR is honoured)
@@ -62,4 +73,4 @@ install: deps ## build for release and install below PREFIX=/usr/local (DESTDIR 
 clean: ## remove b/
 	@rm -rf b
 
-.PHONY: help deps build image demo check asan clang func fuzz bench tidy fmt test install clean
+.PHONY: help deps build image demo check asan clang func kvm lab lab-shell fuzz bench tidy fmt test install clean

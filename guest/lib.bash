@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# What build-image and build-crun share: messages, and Debian packages into a folder of our own. Nothing is installed and the
+# What the scripts here and tools/lab share: messages, kernel images, and Debian packages into a folder of our own. Nothing is installed and the
 # machine's own apt state is not changed.
 
 # One line of progress.
@@ -48,4 +48,33 @@ deb_fetch() { # package, version, folder
 		rm -rf "$3/partial.$$" "$3/partial.$$.log"
 	fi
 	printf '%s\n' "$file"
+}
+
+# The ELF file in a kernel image of x86 (Linux Documentation/x86/boot.rst), to which a VMM can give control by PVH.
+unpack_vmlinux() { # bzImage, where to
+	local start length magic tool
+	[[ $(dd if="$1" iflag=skip_bytes,count_bytes skip=$((0x202)) count=4 bs=1M status=none) == HdrS ]] ||
+		die "'${1##*/}' is no x86 kernel image"
+	start=$((($(le "$1" $((0x1f1)) 1) + 1) * 512 + $(le "$1" $((0x248)) 4)))
+	length=$(le "$1" $((0x24c)) 4)
+	dd if="$1" iflag=skip_bytes,count_bytes,fullblock skip="$start" count="$length" bs=1M status=none >"$2.payload"
+	magic=$(od -An -t x1 -N 4 "$2.payload" | tr -d ' ')
+	case $magic in
+	02214c18) tool=lz4 && need lz4 lz4 ;;
+	28b52ffd) tool=zstd && need zstd zstd ;;
+	fd377a58) tool=xz && need xz xz-utils ;;
+	1f8b*) tool=gzip ;;
+	*) die "the kernel's payload is packed in an unknown way (it starts with $magic)" ;;
+	esac
+	# But for gzip, the kernel's build appends the unpacked size, which the tools take for garbage.
+	[[ $tool == gzip ]] || truncate -s -4 "$2.payload"
+	"$tool" -dc <"$2.payload" >"$2" || die "unpacking the kernel with $tool failed"
+	rm "$2.payload"
+	readelf -h "$2" 2>/dev/null | grep -q 'Class: *ELF64' || die "the unpacked kernel is no ELF file"
+	# XEN_ELFNOTE_PHYS32_ENTRY (18): the entry point that PVH boot uses.
+	readelf -n "$2" 2>/dev/null | grep -qi '0x00000012' || die "the kernel has no PVH entry note"
+}
+# A little-endian number in a file.
+le() { # file, offset, bytes
+	od -An -t "u$3" -j "$2" -N "$3" "$1" | tr -d ' '
 }
