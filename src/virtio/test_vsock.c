@@ -713,7 +713,9 @@ static void hostile_packets(void **state)
 		enum outcome want;
 	} table[] = {
 		{"wrong source", {.src_cid = 4, .dst_cid = 2, .type = 1, .op = 5}, 0, NOTHING},
-		{"wrong destination", {.src_cid = 3, .dst_cid = 9, .type = 1, .op = 1}, 0, RESET_OTHER},
+		{"wrong destination", {.src_cid = 3, .dst_cid = 9, .type = 1, .op = 1}, 0, NOTHING},
+		{"to itself", {.src_cid = 3, .dst_cid = 3, .type = 1, .op = 1}, 0, NOTHING},
+		{"data to itself", {.src_cid = 3, .dst_cid = 3, .type = 1, .op = 5, .len = 4}, 4, NOTHING},
 		{"unknown type", {.src_cid = 3, .dst_cid = 2, .type = 2, .op = 1}, 0, RESET_OTHER},
 		{"operation 0", {.src_cid = 3, .dst_cid = 2, .type = 1, .op = 0}, 0, RESET},
 		{"operation 99", {.src_cid = 3, .dst_cid = 2, .type = 1, .op = 99}, 0, RESET},

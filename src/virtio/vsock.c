@@ -11,7 +11,8 @@
  * chains with one system call. When the guest gives no buffer, everything stays where it is (payload in the host sockets, not
  * watched any more) until its next kick; nothing is polled.
  *
- * Refused: a packet of another CID's is not looked at; one that is malformed, of an unknown type or operation, beyond its
+ * Refused: a packet that is not from this guest to the host (from or to another CID, or to the guest's own) is dropped
+ * without an answer, as vhost-vsock does; one that is malformed, of an unknown type or operation, beyond its
  * credit or against the state of its connection gets RST, once; RST is never answered. Refusals that belong to no
  * connection wait in a table of VSOCK_ORPHANS_MAX, without duplicates, and are dropped beyond that. A chain that
  * cannot hold a packet header is a broken driver: -EPROTO.
@@ -211,7 +212,7 @@ static int serve_orphan(struct vsock *vs)
 {
 	const struct vsock_orphan *o = &vs->orphans[vs->n_orphans - 1];
 	struct vsock_hdr h = {
-		.src_cid = o->cid,
+		.src_cid = VSOCK_HOST_CID,
 		.dst_cid = vs->opts.cid,
 		.src_port = o->host_port,
 		.dst_port = o->guest_port,
@@ -274,16 +275,14 @@ static int rx_run(struct vsock *vs)
 
 static void refuse(struct vsock *vs, const struct vsock_hdr *h)
 {
-	struct vsock_orphan o = {
-		.cid = h->dst_cid, .host_port = h->dst_port, .guest_port = h->src_port, .type = h->type};
+	struct vsock_orphan o = {.host_port = h->dst_port, .guest_port = h->src_port, .type = h->type};
 
 	if (h->op == VSOCK_OP_RST || vs->n_orphans == VSOCK_ORPHANS_MAX)
 		return;
 	for (unsigned i = 0; i < vs->n_orphans; i++) {
 		const struct vsock_orphan *p = &vs->orphans[i];
 
-		if (p->cid == o.cid && p->host_port == o.host_port && p->guest_port == o.guest_port &&
-			p->type == o.type)
+		if (p->host_port == o.host_port && p->guest_port == o.guest_port && p->type == o.type)
 			return;
 	}
 	vs->orphans[vs->n_orphans++] = o;
@@ -375,7 +374,7 @@ static void on_packet(struct vsock *vs)
 	verdict = vsock_hdr_check(&h, vs->opts.cid, chain->out_len);
 	if (verdict == VSOCK_IGNORE)
 		return;
-	if (h.dst_cid == VSOCK_HOST_CID && h.type == VSOCK_TYPE_STREAM)
+	if (h.type == VSOCK_TYPE_STREAM)
 		c = vsock_table_find(&vs->table, h.dst_port, h.src_port);
 	if (c && h.op == VSOCK_OP_RST)
 		vsock_forget(vs, c);

@@ -8,7 +8,6 @@
 #define VSOCK_ORPHANS_MAX 64
 
 struct vsock_orphan {
-	uint64_t cid; /* that the guest wrote to */
 	uint32_t host_port, guest_port;
 	uint16_t type;
 };

@@ -54,9 +54,9 @@ enum vsock_verdict vsock_hdr_check(const struct vsock_hdr *h, uint64_t guest_cid
 	/* A RST is never answered, or two ends could reset each other for ever. */
 	enum vsock_verdict bad = h->op == VSOCK_OP_RST ? VSOCK_IGNORE : VSOCK_REFUSE;
 
-	if (h->src_cid != guest_cid)
+	if (h->src_cid != guest_cid || h->dst_cid != VSOCK_HOST_CID)
 		return VSOCK_IGNORE;
-	if (h->dst_cid != VSOCK_HOST_CID || h->type != VSOCK_TYPE_STREAM)
+	if (h->type != VSOCK_TYPE_STREAM)
 		return bad;
 	if (h->op < VSOCK_OP_REQUEST || h->op > VSOCK_OP_CREDIT_REQUEST)
 		return bad;

@@ -44,9 +44,9 @@ void vsock_hdr_decode(struct vsock_hdr *ret, const uint8_t src[VSOCK_HDR_LEN]);
 
 /* What a packet from the guest deserves before any connection is looked at. */
 enum vsock_verdict {
-	VSOCK_PASS,   /* well-formed, for the host */
-	VSOCK_IGNORE, /* not from this guest: answering could only hit somebody else */
-	VSOCK_REFUSE, /* answer with RST: another CID's, unknown type or operation, or longer than its chain */
+	VSOCK_PASS, /* well-formed, for the host */
+	VSOCK_IGNORE, /* not from this guest to the host (its own CID, another's): we speak for nobody else. Or a bad RST */
+	VSOCK_REFUSE, /* answer with RST: unknown type or operation, or longer than its chain */
 };
 
 /* `chain_len` is the number of bytes that the driver gave, header included. */
