@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include "agent/agent.h"
+#include "agent/udp.h"
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -31,6 +32,9 @@ struct stream {
 	struct pump there, back;
 	bool dial, dial_v6;
 	uint16_t port;
+	/* STREAM_DIAL_UDP */
+	struct udp udp;
+	bool is_udp;
 };
 
 struct streams {
@@ -48,8 +52,10 @@ static void release(struct stream *s)
 		pump_fini(&s->back);
 		pump_end_close(&s->target);
 	}
+	if (s->is_udp)
+		udp_stop(&s->udp);
 	pump_end_close(&s->conn);
-	s->used = s->dial = false;
+	s->used = s->dial = s->is_udp = false;
 }
 
 void stream_finish(struct stream *s)
@@ -157,6 +163,26 @@ static void dial_start(struct stream *s, const struct stream_header *h)
 	dial_try(s);
 }
 
+/* ---- UDP ---- */
+
+static void on_udp_ended(struct udp *u)
+{
+	stream_finish(container_of(u, struct stream, udp));
+}
+
+static void udp_dial(struct stream *s, const struct stream_header *h)
+{
+	struct err err = {0};
+
+	if (udp_start(&s->udp, s->all->agent->loop, h->port, on_udp_ended, &err) < 0) {
+		refuse(s, err.code);
+		return;
+	}
+	s->is_udp = true;
+	if (!answer(s, 0) || udp_attach(&s->udp, s->conn.fd, &err) < 0)
+		stream_finish(s);
+}
+
 /* ---- header ---- */
 
 static void attach(struct stream *s, const struct stream_header *h)
@@ -216,6 +242,8 @@ static void on_header(struct loop_fd *src, uint32_t events)
 		refuse(s, EPROTO);
 	else if (h.kind == STREAM_DIAL)
 		dial_start(s, &h);
+	else if (h.kind == STREAM_DIAL_UDP)
+		udp_dial(s, &h);
 	else
 		attach(s, &h);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * The stream port (rpc/stream.h): connections of stdio and of STREAM_DIAL.
+ * The stream port (rpc/stream.h): connections of stdio and of the dials.
  *
  *   free -> accepted (reads its header, STREAM_HEADER_NS) -> attached to a process, or dialled to localhost -> free
  */

@@ -153,7 +153,7 @@ static const struct schema_field port_fields[] = {
 	{STR("name")},
 	{INT("hostPort"), RANGE(0, 65535), HINT("default: the containerPort")},
 	{INT("containerPort"), REQUIRED, RANGE(1, 65535)},
-	{STR("protocol"), WORDS("", "TCP", "UDP", "SCTP"), HINT("only TCP ports are published")},
+	{STR("protocol"), WORDS("", "TCP", "UDP", "SCTP"), HINT("TCP and UDP ports are published")},
 	{STR("hostIP"), IGNORED("ports are published on 127.0.0.1"), QUIET("127.0.0.1")},
 };
 static const struct schema_object port = OBJECT(port, "ContainerPort");

@@ -124,9 +124,15 @@ void container_drained(struct pod_container *c);
 /* ---- ports.c ---- */
 
 struct ports;
-/* Listens on 127.0.0.1 for every TCP port of the pod. NULL when it has none. -EADDRINUSE names port and container. */
+/* Listens on 127.0.0.1 for every TCP and UDP port of the pod. NULL when it has none. -EADDRINUSE names port and container. */
 int ports_open(struct ports **ret, struct pod *pod, struct err *err) must_check;
 void ports_free(struct ports *ports);
+
+/* ---- ports_udp.c: of ports.c alone ---- */
+
+struct ports_udp;
+int ports_udp_open(struct ports_udp **ret, struct pod *pod, struct err *err) must_check;
+void ports_udp_free(struct ports_udp *all);
 
 /* ---- record.c ---- */
 

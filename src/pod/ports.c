@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Published ports: a listener on 127.0.0.1 for every TCP port of the pod; each connection is carried over vsock to the agent,
+ * Published TCP ports (ports_udp.c has the others): a listener on 127.0.0.1 for every TCP port of the pod; each connection is carried over vsock to the agent,
  * which dials the guest's own localhost. Bytes go both ways through one small buffer a direction; the end of one direction is
  * passed on as half-close. At most CONNS_MAX connections are open at once, further ones wait in the listener's backlog.
  */
@@ -45,6 +45,7 @@ struct ports {
 	struct pod *pod;
 	struct conn *conns;
 	unsigned n_conns;
+	struct ports_udp *udp;
 	size_t n;
 	struct listener listeners[];
 };
@@ -229,11 +230,14 @@ int ports_open(struct ports **ret, struct pod *pod, struct err *err)
 		for (size_t p = 0; r == 0 && p < c->n_ports; p++) {
 			if (c->ports[p].protocol == KUBE_TCP)
 				r = listen_on(ports, c, &c->ports[p], err);
-			else
-				sandbox_note(&pod->sb, "container %s: port %u is not TCP and is not published", c->name,
-					c->ports[p].container_port);
+			else if (c->ports[p].protocol == KUBE_SCTP)
+				sandbox_note(&pod->sb,
+					"container %s: SCTP port %u is not published: no way into the VM carries SCTP",
+					c->name, c->ports[p].container_port);
 		}
 	}
+	if (r == 0)
+		r = ports_udp_open(&ports->udp, pod, err);
 	if (r < 0) {
 		ports_free(ports);
 		return r;
@@ -246,6 +250,7 @@ void ports_free(struct ports *ports)
 {
 	if (!ports)
 		return;
+	ports_udp_free(ports->udp);
 	while (ports->conns) {
 		ports->n_conns = 1; /* no need to accept again */
 		conn_free(ports->conns);

@@ -89,11 +89,12 @@ static json_t *ports_json(const struct pod *pod)
 		for (size_t p = 0; p < pod->spec->containers[i].n_ports; p++) {
 			const struct kube_port *port = &pod->spec->containers[i].ports[p];
 
-			if (port->protocol == KUBE_TCP)
+			if (port->protocol != KUBE_SCTP)
 				(void)json_array_append_new(
-					list, json_pack("{s:s s:i s:i s:s}", "hostIP", "127.0.0.1", "hostPort",
+					list, json_pack("{s:s s:i s:i s:s s:s}", "hostIP", "127.0.0.1", "hostPort",
 						      port->host_port ? port->host_port : port->container_port,
-						      "containerPort", port->container_port, "container",
+						      "containerPort", port->container_port, "protocol",
+						      port->protocol == KUBE_UDP ? "UDP" : "TCP", "container",
 						      pod->spec->containers[i].name));
 		}
 	return list;

@@ -21,7 +21,7 @@
  *     "containers": [ { "name": "web", "id": "web-0", "image": "localhost/x:latest", "digest": "sha256:...", "init": false,
  *             "sidecar": false, "tty": false, "state": "Waiting|Running|Terminated", "reason": "", "restarts": 0,
  *             "startedNs": 0, "finishedNs": 0, "exitCode": 0 } ],
- *     "ports": [ { "hostIP": "127.0.0.1", "hostPort": 8080, "containerPort": 80, "container": "web" } ],
+ *     "ports": [ { "hostIP": "127.0.0.1", "hostPort": 8080, "containerPort": 80, "protocol": "TCP", "container": "web" } ],
  *     "volumes": [ { "name": "data", "kind": "emptyDir|hostPath|files|memory", "path": "..." } ],
  *     "timings": [ { "phase": "vm", "startNs": 0, "endNs": 0 } ] }
  */

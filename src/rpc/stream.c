@@ -31,6 +31,7 @@ static bool fields_valid(const struct stream_header *h, size_t container, size_t
 	case STREAM_STDIO:
 		return h->fd <= 2 && h->port == 0 && container > 0;
 	case STREAM_DIAL:
+	case STREAM_DIAL_UDP:
 		return h->fd == 0 && h->port != 0 && container == 0 && exec == 0;
 	}
 	return false;

@@ -2,18 +2,20 @@
 #pragma once
 /*
  * The header that opens every connection to the agent's stream port (STREAM_PORT): which bytes it carries. The agent
- * answers with one byte, 0 or an errno value; after a 0 both directions are raw until closed.
+ * answers with one byte, 0 or an errno value; after a 0 both directions are the stream's until closed.
  *
  *   0  4  "PVS1"
  *   4  1  kind (enum stream_kind)
  *   5  1  fd: 0, 1 or 2 for STREAM_STDIO, else 0
- *   6  2  TCP port, little endian, for STREAM_DIAL, else 0
+ *   6  2  port, little endian, for the dials, else 0
  *   8  1  length of the container id, 1..64 for STREAM_STDIO, else 0
  *   9  1  length of the exec id, 0..64 (0: the container's first process)
  *  10     the container id, then the exec id
  *
  * STREAM_STDIO: one connection per descriptor. With a terminal only fd 0 (to the terminal) and fd 1 (from it) exist.
- * STREAM_DIAL: the agent connects to localhost:port in the guest (IPv4, then IPv6).
+ * STREAM_DIAL: the agent connects to localhost:port in the guest by TCP (IPv4, then IPv6).
+ * STREAM_DIAL_UDP: the same by UDP. The stream carries datagrams (rpc/dgram.h): for each a length of two bytes, little endian, at most
+ *   65507, and its bytes. One stream is one socket of the guest, so answers find their way; a client of the host has one for itself.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -26,7 +28,7 @@
 #define STREAM_HEADER_MIN 10
 #define STREAM_HEADER_MAX (STREAM_HEADER_MIN + 2 * STREAM_ID_MAX)
 
-enum stream_kind { STREAM_STDIO = 1, STREAM_DIAL = 2 };
+enum stream_kind { STREAM_STDIO = 1, STREAM_DIAL = 2, STREAM_DIAL_UDP = 3 };
 
 struct stream_header {
 	enum stream_kind kind;

@@ -24,6 +24,7 @@ static void headers_survive_the_wire(void **state)
 			138},
 		{{STREAM_DIAL, 0, 1, "", ""}, 10},
 		{{STREAM_DIAL, 0, 65535, "", ""}, 10},
+		{{STREAM_DIAL_UDP, 0, 53, "", ""}, 10},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -62,7 +63,9 @@ static void bad_fields_are_not_encoded(void **state)
 {
 	static const struct stream_header cases[] = {
 		{(enum stream_kind)0, 0, 0, "c", ""},
-		{(enum stream_kind)3, 0, 0, "c", ""},
+		{(enum stream_kind)4, 0, 0, "c", ""},
+		{STREAM_DIAL_UDP, 0, 0, "", ""},
+		{STREAM_DIAL_UDP, 0, 53, "c", ""},
 		{STREAM_STDIO, 3, 0, "c", ""},
 		{STREAM_STDIO, 0, 1, "c", ""},
 		{STREAM_STDIO, 0, 0, "", ""},
@@ -98,7 +101,9 @@ static void hostile_bytes_are_refused(void **state)
 		{"GET / HTTP/1.1", 14, -EPROTO},
 		{"PVS1\1\0\0\0\1", 9, 0},
 		{"PVS1\0\0\0\0\1\0a", 11, -EPROTO},
-		{"PVS1\3\0\0\0\1\0a", 11, -EPROTO},
+		{"PVS1\4\0\0\0\1\0a", 11, -EPROTO},
+		{"PVS1\3\0\0\0\0\0", 10, -EPROTO},
+		{"PVS1\3\0\x35\0\0\0", 10, 10},
 		{"PVS1\1\3\0\0\1\0a", 11, -EPROTO},
 		{"PVS1\1\0\1\0\1\0a", 11, -EPROTO},
 		{"PVS1\1\0\0\0\0\0", 10, -EPROTO},
