@@ -45,6 +45,7 @@ struct agent {
 	struct loop_fd rpc_listener;
 	int rpc_fd, stream_fd; /* listening AF_VSOCK sockets */
 	uint64_t start_ns;     /* CLOCK_BOOTTIME when main began */
+	int initramfs_fd;      /* the root with the modules, until Configure has loaded the last */
 	int cgroup_fd;	       /* CGROUP_DIR/PODS_CGROUP */
 	bool configuring;      /* Configure was called */
 	bool configured;       /* ... and succeeded */

@@ -206,12 +206,13 @@ int boot_root(int *ret_initramfs, struct err *err)
 	return 0;
 }
 
-void boot_free_modules(int initramfs)
+void boot_free_modules(int *initramfs)
 {
-	auto_close int dir = openat(initramfs, "lib/modules", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_close int dir = openat(*initramfs, "lib/modules", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (dir >= 0)
 		(void)dir_remove_all(dir, "podvm", NULL);
+	close_fd(initramfs);
 }
 
 bool boot_option(const char *cmdline, const char *key, char *dst, size_t size)

@@ -13,11 +13,11 @@ int boot_mounts(struct err *err) must_check;
 /* cgroup v2 with all controllers handed down to PODS_CGROUP; the agent itself in a leaf. *ret_fd: PODS_CGROUP. */
 int boot_cgroups(int *ret_fd, struct err *err) must_check;
 /*
- * Modules before `@listen`, then the AF_VSOCK sockets (AGENT_PORT, STREAM_PORT) bound and listening, then the rest of the
- * modules (modules.h says why).
+ * Modules before `@listen`, then the AF_VSOCK sockets (AGENT_PORT, STREAM_PORT) bound and listening, then the next
+ * stage of modules (modules.h says why).
  */
 int boot_vsock(struct agent *a, struct err *err) must_check;
-/* The modules are in the kernel now: gives the memory of their files back. */
-void boot_free_modules(int initramfs);
+/* Every module that this guest needs is in the kernel: gives the memory of their files back and closes the descriptor. */
+void boot_free_modules(int *initramfs);
 /* Value of `key`= on the kernel command line into dst; false when it is not there. */
 bool boot_option(const char *cmdline, const char *key, char *dst, size_t size);

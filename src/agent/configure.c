@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/random.h>
-#include <net/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -17,6 +16,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "agent/net.h"
 #include "agent/pause.h"
 #include "base/bytes.h"
 #include "base/fd.h"
@@ -112,17 +112,6 @@ static int set_sysctls(const Podvm__Agent__V1__ConfigureRequest *req, struct err
 	return r;
 }
 
-static int loopback_up(struct err *err)
-{
-	struct ifreq ifr = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
-	auto_close int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return err_errno(err, "loopback: socket");
-	/* The kernel gives it 127.0.0.1 and ::1 by itself. */
-	return ioctl(fd, SIOCSIFFLAGS, &ifr) < 0 ? err_errno(err, "loopback") : 0;
-}
-
 static int mount_tmpfs(const char *path, uint64_t size, uint32_t mode, struct err *err)
 {
 	char options[80];
@@ -193,8 +182,6 @@ int configure_guest(struct agent *a, const Podvm__Agent__V1__ConfigureRequest *r
 
 	if (r < 0)
 		return err_set(err, EBUSY, "%s", err->msg); /* FAILED_PRECONDITION: no container will start */
-	if (req->n_interfaces || req->n_routes)
-		return err_set(err, EINVAL, "interfaces and routes: this agent sets up loopback only");
 	if (req->machine_id.len != 0 && req->machine_id.len != 16)
 		return err_set(err, EINVAL, "machine_id: %zu bytes, not 16", req->machine_id.len);
 	r = set_clock(req->realtime_ns, err);
@@ -203,7 +190,9 @@ int configure_guest(struct agent *a, const Podvm__Agent__V1__ConfigureRequest *r
 	if (r == 0)
 		r = set_names(req, err);
 	if (r == 0)
-		r = loopback_up(err);
+		r = net_loopback(err);
+	if (r == 0)
+		r = net_configure(req, err);
 	if (r == 0)
 		r = set_sysctls(req, err);
 	if (r == 0)

@@ -21,7 +21,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 
-static struct agent agent = {.cgroup_fd = -1, .rpc_fd = -1, .stream_fd = -1};
+static struct agent agent = {.initramfs_fd = -1, .cgroup_fd = -1, .rpc_fd = -1, .stream_fd = -1};
 
 _Noreturn void agent_panic(const char *fmt, ...)
 {
@@ -154,7 +154,7 @@ static int watch_all(struct agent *a, struct err *err)
 
 static int boot(struct agent *a, struct err *err)
 {
-	int initramfs = -1, r = boot_root(&initramfs, err);
+	int r = boot_root(&a->initramfs_fd, err);
 
 	if (r == 0)
 		r = boot_mounts(err);
@@ -173,9 +173,6 @@ static int boot(struct agent *a, struct err *err)
 		r = rpc_start(a, err);
 	if (r == 0)
 		r = streams_listen(a->streams, a->stream_fd, true, err);
-	if (initramfs >= 0)
-		boot_free_modules(initramfs);
-	close_fd(&initramfs);
 	return r;
 }
 

@@ -15,6 +15,7 @@
 #include "base/log.h"
 
 #define LISTEN_MARK "@listen"
+#define NETWORK_MARK "@network"
 #define MODULE_PATH_MAX 160
 
 int modules_open(struct modules *ret, const char *dir, struct err *err)
@@ -64,7 +65,7 @@ const char *modules_next(struct modules *m, const char **ret_bad)
 			*--end = '\0';
 		if (*line == '\0' || *line == '#')
 			continue;
-		if (str_eq(line, LISTEN_MARK))
+		if (str_eq(line, LISTEN_MARK) || str_eq(line, NETWORK_MARK))
 			return NULL;
 		if (name_ok(line))
 			return line;
@@ -102,4 +103,14 @@ unsigned modules_load_stage(struct modules *m, const char *dir)
 			n += load(dirfd, name);
 	}
 	return n;
+}
+
+unsigned modules_load_network(struct modules *m, const char *dir)
+{
+	const char *bad;
+
+	for (int stage = 0; stage < 2; stage++)
+		while (modules_next(m, &bad))
+			;
+	return modules_load_stage(m, dir);
 }

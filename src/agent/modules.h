@@ -13,11 +13,15 @@
  *   vmw_vsock_virtio_transport.ko
  *   fuse.ko
  *   virtiofs.ko
+ *   @network             what follows is loaded by Configure when the pod has interfaces
+ *   failover.ko
+ *   net_failover.ko
+ *   virtio_net.ko
  *
  * vsock.ko (the socket family) must stand before `@listen` and vmw_vsock_virtio_transport.ko after it: from the moment
  * that the transport drives the device, a CONNECT that the host held back reaches a port, and the port must be open. The
  * rest of the list is loaded after the listening sockets exist too, so the host's first call travels meanwhile.
- * A kernel with everything built in: the file holds the one line `@listen`, or is absent.
+ * A kernel with everything built in: the file holds only the lines `@listen` and `@network`, or is absent.
  *
  * A module that is missing or refused is logged as an error and skipped; -EEXIST (already there, built in) is fine.
  */
@@ -36,10 +40,12 @@ int modules_open(struct modules *ret, const char *dir, struct err *err) must_che
 void modules_close(struct modules *m);
 
 /*
- * The next name of the current stage (valid until modules_close), or NULL at `@listen` or at the end; after a NULL the next
+ * The next name of the current stage (valid until modules_close), or NULL at a line with `@` or at the end; after a NULL the next
  * call goes on with the following stage. A line that is no plain file name is skipped and *ret_bad points at it.
  */
 const char *modules_next(struct modules *m, const char **ret_bad);
 
 /* Loads what is left of the current stage from `dir`, logging failures. Returns how many were loaded. */
 unsigned modules_load_stage(struct modules *m, const char *dir);
+/* Passes over the stages before `@network` and loads that one. */
+unsigned modules_load_network(struct modules *m, const char *dir);

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "agent/agent.h"
+#include "agent/boot.h"
 #include "agent/cgroup.h"
 #include "agent/configure.h"
 #include "agent/container.h"
@@ -120,6 +121,8 @@ static void configure(void *ctx, struct ttrpc_request *rq, const ProtobufCMessag
 		r = err_set(&err, EBUSY, "the guest was configured already");
 	else
 		r = configure_guest(a, (const Podvm__Agent__V1__ConfigureRequest *)req, &err);
+	if (!a->configuring)
+		boot_free_modules(&a->initramfs_fd);
 	if (r < 0) {
 		if (!a->configuring)
 			log_error("configure: %s", err.msg);
