@@ -9,7 +9,7 @@
 
 #include "base/err.h"
 
-#define SPAWN_FDS_MAX 24
+#define SPAWN_FDS_MAX 32
 
 struct spawn_fd {
 	int parent; /* borrowed */

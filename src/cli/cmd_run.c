@@ -17,6 +17,7 @@
 #include "cli/cmd.h"
 #include "image/image.h"
 #include "kube/kube.h"
+#include "pod/net.h"
 #include "pod/pod.h"
 #include "pod/state.h"
 #include "pod/storage.h"
@@ -28,7 +29,8 @@
 struct run {
 	bool detach, timings, quiet;
 	enum driver_choice driver;
-	const char *file;
+	const char *file, *netns;
+	char pod_ip[64];
 
 	struct kube_pod *spec;
 	struct image *images;
@@ -63,14 +65,18 @@ static int load(struct run *run, struct err *err)
 	struct kube_context ctx = {.uid = uid,
 		.node_name = node,
 		.host_ip = "127.0.0.1",
-		.pod_ip = "127.0.0.1",
+		.pod_ip = run->pod_ip,
 		.default_cpu_milli = 1000,
 		.default_memory = UINT64_C(512) << 20};
 	size_t len;
 	int r = read_input(run->file, &yaml, &len, err);
 
+	if (r == 0 && run->netns)
+		r = pod_net_lookup(run->netns, run->pod_ip, err);
 	if (r < 0)
 		return r;
+	if (!*run->pod_ip)
+		(void)str_copy(run->pod_ip, sizeof(run->pod_ip), "127.0.0.1");
 	if (getrandom(b, sizeof(b), 0) != sizeof(b))
 		return err_errno(err, "getrandom");
 	b[6] = (b[6] & 0x0f) | 0x40; /* RFC 9562: version 4 */
@@ -257,6 +263,7 @@ static int supervise(struct run *run, struct err *err)
 		.seccomp = (const char *const *)run->seccomp,
 		.source = run->file,
 		.driver = run->driver,
+		.netns = run->netns,
 		.detached = run->detach,
 		.output = run->detach ? NULL : on_output,
 		.notice = run->detach ? NULL : on_notice,
@@ -419,6 +426,11 @@ static int run_main(const struct cmd *cmd, int argc, char **argv)
 			if (parse_driver(optarg, &run.driver) < 0)
 				return cmd_usage(cmd, "--driver '%s': give auto, qemu or vmm", optarg);
 			break;
+		case 'n':
+			if (*optarg != '/')
+				return cmd_usage(cmd, "--netns '%s': give an absolute path", optarg);
+			run.netns = optarg;
+			break;
 		default:
 			return EXIT_USAGE;
 		}
@@ -467,6 +479,8 @@ const struct cmd cmd_run = {
 	.needs_root = true,
 	.options = {{"detach", 'd', NULL, "run in the background"},
 		{"driver", 'D', "NAME", "how the VM runs: auto, qemu or vmm (default: auto)"},
+		{"netns", 'n', "PATH",
+			"attach the pod to this network namespace, as a CNI set it up (default: loopback only)"},
 		{"quiet", 'q', NULL, "no progress lines"},
 		{"timings", 't', NULL, "print a waterfall of the pod's phases at the end"}},
 	.run = run_main,

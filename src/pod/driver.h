@@ -14,6 +14,15 @@
 
 #include "base/loop.h"
 
+#define VM_NICS_MAX 16
+
+/* A network interface of the guest: what is sent there comes out of the tap, and the reverse. */
+struct vm_nic {
+	int tap_fd;	/* IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, one queue; borrowed */
+	uint8_t mac[6]; /* of the guest's side */
+	uint16_t mtu;	/* 68..65521; told to the guest */
+};
+
 struct vm_config {
 	const char *id;		   /* of the pod, for messages */
 	const char *kernel;	   /* path of an uncompressed vmlinux with a PVH note */
@@ -25,7 +34,9 @@ struct vm_config {
 	const char *share_dir;	   /* folder that the guest sees as virtio-fs tag "podvm" */
 	const char *vsock_path;	   /* host side of vsock: an AF_UNIX socket that the driver binds and listens on */
 	uint64_t cid;		   /* guest's vsock CID */
-	bool kvm;		   /* driver_probe said kvm_usable; otherwise the guest is emulated */
+	const struct vm_nic *nics; /* at most VM_NICS_MAX; NULL when there are none */
+	unsigned n_nics;
+	bool kvm; /* driver_probe said kvm_usable; otherwise the guest is emulated */
 };
 
 enum vm_end {

@@ -423,6 +423,8 @@ static int start_qemu(
 
 	if (r == 0 && cfg->kvm)
 		r = kvm_access(&sp, err);
+	for (unsigned i = 0; r == 0 && i < cfg->n_nics; i++)
+		sp.fds[sp.n_fds++] = (struct spawn_fd){cfg->nics[i].tap_fd, QEMU_FD_TAP + (int)i};
 	if (r == 0)
 		r = start_child(&vm->qemu, &sp, w->qemu_log[1], err);
 	return r;

@@ -346,12 +346,13 @@ static void on_connected(void *ctx)
 static int write_pod_files(struct pod *pod, struct err *err)
 {
 	auto_buf struct buf hosts = BUF_INIT(1 << 20), resolv = BUF_INIT(1 << 20), name = BUF_INIT(4096);
+	const char *ip = pod->sb.net && *pod_net_ip(pod->sb.net) ? pod_net_ip(pod->sb.net) : "127.0.0.1";
 	auto_free char *host_resolv = NULL;
 	int r;
 
 	if (file_read(AT_FDCWD, "/etc/resolv.conf", HOST_FILE_MAX, &host_resolv, NULL, NULL) < 0)
 		host_resolv = NULL;
-	r = kube_hosts_text(pod->spec, "127.0.0.1", &hosts);
+	r = kube_hosts_text(pod->spec, ip, &hosts);
 	if (r == 0)
 		r = kube_resolv_conf_text(pod->spec, host_resolv ? host_resolv : "", &resolv);
 	if (r == 0)
@@ -372,7 +373,10 @@ static int set_up(struct pod *pod, struct err *err)
 
 	for (size_t i = 0; i < pod->spec->notes.n; i++)
 		sandbox_note(&pod->sb, "%s", pod->spec->notes.v[i]);
-	r = ports_open(&pod->ports, pod, err);
+	if (pod->opts.netns)
+		r = sandbox_network(&pod->sb, pod->opts.netns, err);
+	if (r == 0)
+		r = ports_open(&pod->ports, pod, err);
 	if (r == 0)
 		r = storage_init(&pod->storage, pod->spec, &pod->sb.home, err);
 	if (r == 0)

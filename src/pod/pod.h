@@ -29,6 +29,7 @@ struct pod_options {
 	const char *const *seccomp;  /* one localhost profile (JSON) or NULL per container; borrowed; may be NULL */
 	const char *source;	     /* file name, for inspect */
 	enum driver_choice driver;
+	const char *netns; /* path of a network namespace that the pod gets; NULL: loopback only; borrowed */
 	bool detached;
 
 	/* What a container wrote: whole lines without newline, or with a terminal any bytes. May be NULL. */

@@ -8,12 +8,6 @@
  * random on a busy machine, and then hang for ever: 5 of 20 boots did, none of 25 with the frequency given. So we measure
  * it and say so on the command line.
  *
- * Under TCG all vCPUs share one thread. With a thread each, QEMU before 8.1 may keep a translation of code that another vCPU
- * is just changing. Linux changes its code while it runs (a breakpoint is written, all CPUs told, the breakpoint replaced): a
- * vCPU that keeps the breakpoint takes it for ever, and the one that changes the code waits for it. Seen in 1 of 10 starts of 4
- * vCPUs on one busy core: three vCPUs in exc_int3. Of starts in one thread none hung, and they are no slower (4 vCPUs to /init:
- * 2.3 s, not 3.6 s); what is lost is that a guest's CPUs run at the same time.
- *
  * What was measured: Debian's 6.1 cloud kernel to /init on a quiet 2.6 GHz core, median of 9: 1.64 s with plain options,
  * 1.07 s with these.
  */
@@ -62,7 +56,8 @@ static void addf(struct qemu_args *a, const char *fmt, ...)
 static void add_machine(struct qemu_args *a, const struct vm_config *cfg)
 {
 	add(a, "-M");
-	add(a, "microvm,rtc=on,isa-serial=on,pcie=off,ioapic2=off,memory-backend=mem");
+	/* Devices sit on virtio-mmio transports: 8, of which two are taken, or 24 with a second IOAPIC. */
+	addf(a, "microvm,rtc=on,isa-serial=on,pcie=off,ioapic2=%s,memory-backend=mem", cfg->n_nics > 6 ? "on" : "off");
 	/* Debian's kernels speak virtio 1.0, and only that has the feature bits which our devices need. */
 	add(a, "-global");
 	add(a, "virtio-mmio.force-legacy=false");
@@ -74,7 +69,7 @@ static void add_machine(struct qemu_args *a, const struct vm_config *cfg)
 	/* One socket: a kernel checks the TSC once for each. */
 	addf(a, "cpus=%u,sockets=1,cores=%u,threads=1", cfg->vcpus, cfg->vcpus);
 	add(a, "-accel");
-	add(a, cfg->kvm ? "kvm" : cfg->vcpus > 1 ? "tcg,thread=single" : "tcg");
+	add(a, cfg->kvm ? "kvm" : "tcg");
 	add(a, "-cpu");
 	/*
 	 * TCG runs `rep movsb` and `rep stosb` byte by byte, so a kernel that trusts "enhanced rep movsb" copies and clears
@@ -102,6 +97,20 @@ static void add_devices(struct qemu_args *a)
 	addf(a, "socket,id=vsock,fd=%d", QEMU_FD_VSOCK);
 	add(a, "-device");
 	add(a, "vhost-user-vsock-device,chardev=vsock");
+}
+
+/* Features are the defaults: checksums and segmentation offloaded both ways, mergeable receive buffers. */
+static void add_nics(struct qemu_args *a, const struct vm_config *cfg)
+{
+	for (unsigned i = 0; i < cfg->n_nics; i++) {
+		const struct vm_nic *nic = &cfg->nics[i];
+
+		add(a, "-netdev");
+		addf(a, "tap,id=net%u,fd=%u", i, QEMU_FD_TAP + i);
+		add(a, "-device");
+		addf(a, "virtio-net-device,netdev=net%u,mac=%02x:%02x:%02x:%02x:%02x:%02x,host_mtu=%u", i, nic->mac[0],
+			nic->mac[1], nic->mac[2], nic->mac[3], nic->mac[4], nic->mac[5], nic->mtu);
+	}
 }
 
 static void add_kernel(struct qemu_args *a, const struct vm_config *cfg, uint32_t tsc_khz)
@@ -140,6 +149,8 @@ int qemu_args_fill(
 {
 	if (cfg->vcpus < 1 || cfg->vcpus > 32 || cfg->memory < 64 * MIB || cfg->memory % (2 * MIB))
 		return err_set(err, EINVAL, "VM of %u vCPUs and %" PRIu64 " bytes", cfg->vcpus, cfg->memory);
+	if (cfg->n_nics > VM_NICS_MAX)
+		return err_set(err, EINVAL, "VM of %u network interfaces", cfg->n_nics);
 	if (!cfg->kvm && !tsc_khz)
 		return err_set(err, EINVAL, "the frequency of this machine's time stamp counter is unknown");
 	a->n = 0;
@@ -158,5 +169,6 @@ int qemu_args_fill(
 	add_machine(a, cfg);
 	add_kernel(a, cfg, tsc_khz);
 	add_devices(a);
+	add_nics(a, cfg);
 	return a->failed ? err_set(err, -a->failed, "QEMU's command line is too long") : 0;
 }

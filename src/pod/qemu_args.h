@@ -3,11 +3,19 @@
 /* The command line of QEMU for a pod: every option, and why. */
 #include "pod/driver.h"
 
-#define QEMU_ARGS_MAX 80
+#define QEMU_ARGS_MAX 128
 #define QEMU_ARGS_TEXT 8192
 
-/* Descriptors that QEMU inherits, by number. */
-enum qemu_fd { QEMU_FD_QMP = 3, QEMU_FD_CONSOLE, QEMU_FD_FS, QEMU_FD_VSOCK, QEMU_FD_KERNEL, QEMU_FD_INITRD };
+/* Descriptors that QEMU inherits, by number; taps from QEMU_FD_TAP on. */
+enum qemu_fd {
+	QEMU_FD_QMP = 3,
+	QEMU_FD_CONSOLE,
+	QEMU_FD_FS,
+	QEMU_FD_VSOCK,
+	QEMU_FD_KERNEL,
+	QEMU_FD_INITRD,
+	QEMU_FD_TAP
+};
 
 struct qemu_args {
 	const char *v[QEMU_ARGS_MAX]; /* argv; ends with NULL */

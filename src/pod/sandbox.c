@@ -81,6 +81,7 @@ void sandbox_stop(struct sandbox *sb)
 	ttrpc_client_free(take_ptr(sb->agent));
 	if (sb->vm)
 		sb->driver->free(take_ptr(sb->vm));
+	pod_net_close(take_ptr(sb->net));
 }
 
 void sandbox_fini(struct sandbox *sb, bool keep)
@@ -154,6 +155,7 @@ static void on_configured(void *ctx, const ProtobufCMessage *reply, const struct
 int sandbox_configure(struct sandbox *sb, Podvm__Agent__V1__ConfigureRequest *req, struct err *err)
 {
 	uint8_t entropy[64];
+	int r = 0;
 
 	if (getrandom(entropy, sizeof(entropy), 0) != sizeof(entropy))
 		return err_errno(err, "getrandom");
@@ -161,8 +163,14 @@ int sandbox_configure(struct sandbox *sb, Podvm__Agent__V1__ConfigureRequest *re
 	req->entropy.len = sizeof(entropy);
 	req->realtime_ns = time_real_ns();
 	req->share_tag = (char *)(uintptr_t) "podvm";
-	return sandbox_call(sb, "Configure", &req->base, &podvm__agent__v1__configure_response__descriptor,
-		CALL_TIMEOUT_MS, on_configured, sb, err);
+	if (sb->net)
+		r = pod_net_fill(sb->net, req, err);
+	if (r == 0)
+		r = sandbox_call(sb, "Configure", &req->base, &podvm__agent__v1__configure_response__descriptor,
+			CALL_TIMEOUT_MS, on_configured, sb, err);
+	if (sb->net)
+		pod_net_filled(sb->net);
+	return r;
 }
 
 static void on_agent_dialled(struct hvsock_dial *d, int fd, const struct err *err)
@@ -289,9 +297,27 @@ static int start_vm(struct sandbox *sb, const struct sandbox_config *cfg, struct
 	vm.vsock_path = sb->vsock_path;
 	vm.cid = sb->cid;
 	vm.kvm = probe.kvm_usable;
+	if (sb->net)
+		vm.n_nics = pod_net_nics(sb->net, &vm.nics);
 	sandbox_note(sb, "driver %s: %s", sb->driver->name, sb->driver_reason);
 	sandbox_note(sb, "VM: %u vCPU, %llu MiB", sb->vcpus, (unsigned long long)(sb->memory / MIB));
 	return sb->driver->start(&sb->vm, sb->loop, &vm, &cb, err);
+}
+
+int sandbox_network(struct sandbox *sb, const char *netns, struct err *err)
+{
+	const struct vm_nic *nics;
+	int timing = timing_start(sb, "network"), r;
+
+	/* First the record: whatever happens next, pod_reap knows where to look. */
+	r = pod_home_netns(&sb->home, netns, err);
+	if (r == 0)
+		r = pod_net_open(&sb->net, netns, err);
+	timing_end(sb, timing);
+	if (r == 0)
+		sandbox_note(sb, "network %s: %u interfaces, address %s", netns, pod_net_nics(sb->net, &nics),
+			*pod_net_ip(sb->net) ? pod_net_ip(sb->net) : "none");
+	return r;
 }
 
 int sandbox_start(struct sandbox *sb, const struct sandbox_config *cfg, struct err *err)

@@ -5,7 +5,7 @@
  * connection to the agent. Embedded in its owner, on one loop.
  *
  *   zeroed     sandbox_init
- *   made       folders, lock and log are there; sandbox_start
+ *   made       folders, lock and log are there; sandbox_network where there is one, then sandbox_start
  *   starting   `connected` runs when the agent answers: the owner calls sandbox_configure; `up` runs when that is done
  *   up         sandbox_call, sandbox_stream
  *   down       the VM or the agent ended, or did not come up: `down` runs, once. Pending calls have failed with ECONNRESET
@@ -17,6 +17,7 @@
 #include "base/loop.h"
 #include "pod/driver.h"
 #include "pod/hvsock.h"
+#include "pod/net.h"
 #include "pod/podlog.h"
 #include "pod/state.h"
 #include "rpc/ttrpc.h"
@@ -58,6 +59,7 @@ struct sandbox {
 
 	const struct vm_driver *driver;
 	struct vm *vm;
+	struct pod_net *net; /* NULL: loopback only */
 	char vsock_path[PATH_LEN];
 	char driver_reason[240];
 	char kernel[66]; /* of the guest, printable; "" until it is up */
@@ -80,9 +82,14 @@ struct sandbox {
 /* Takes over `home` (made by pod_home_new or pod_home_named) and opens the log. On failure everything is undone, the home too. */
 int sandbox_init(struct sandbox *sb, struct loop *loop, const struct pod_home *home, const struct sandbox_callbacks *cb,
 	struct err *err) must_check;
+/*
+ * Attaches the pod to the network namespace at this path (pod/net.h), which is kept in the state for pod_reap. Undone by
+ * sandbox_stop. After a failure only sandbox_fini is allowed.
+ */
+int sandbox_network(struct sandbox *sb, const char *netns, struct err *err) must_check;
 /* Starts the VM. Its folder share_dir must exist. After a failure only sandbox_fini is allowed. */
 int sandbox_start(struct sandbox *sb, const struct sandbox_config *cfg, struct err *err) must_check;
-/* Inside `connected`: the message's entropy, clock and share are filled in here. */
+/* Inside `connected`: the message's entropy, clock, share and network are filled in here. */
 int sandbox_configure(struct sandbox *sb, Podvm__Agent__V1__ConfigureRequest *req, struct err *err) must_check;
 /* Kills every process of the VM. `down` does not run any more. Pending calls are dropped without their callback. */
 void sandbox_stop(struct sandbox *sb);

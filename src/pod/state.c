@@ -22,6 +22,7 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "pod/hvsock.h"
+#include "pod/net.h"
 
 #define STATE_MAX (1u << 20)
 #define LEFTOVER_WAIT_MS 3000
@@ -366,6 +367,9 @@ static int reap_runs(unsigned *n, struct err *err)
 		if (e.alive || entry_final(&e))
 			continue;
 		kill_leftovers(&e);
+		/* It may have been removed, or be another one's: nothing that lives is touched, and nothing depends on it. */
+		if (*pod_state_text(&e, "netns"))
+			(void)pod_net_clean(pod_state_text(&e, "netns"), NULL);
 		r = remove_both(e.id, err);
 		if (r < 0)
 			return err_wrap(err, "remove what is left of pod %s", e.id);
@@ -509,12 +513,24 @@ int pod_home_write(const struct pod_home *home, json_t *state, struct err *err)
 			(void)json_object_set_new(p, "startTicks", json_integer(start_ticks(pid)));
 	}
 	if (json_object_set_new(state, "pid", json_integer(getpid())) < 0 ||
+		json_object_set_new(state, "netns", json_string(home->netns)) < 0 ||
 		json_object_set_new(state, "startTicks", json_integer(start_ticks(getpid()))) < 0)
 		return err_set(err, ENOMEM, "write state: out of memory");
 	text = json_dumps(state, JSON_COMPACT);
 	if (!text)
 		return err_set(err, ENOMEM, "write state: out of memory");
 	return file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600, err);
+}
+
+int pod_home_netns(struct pod_home *home, const char *netns, struct err *err)
+{
+	auto_pod_entry struct pod_entry e = {0};
+
+	if (!str_copy(home->netns, sizeof(home->netns), netns))
+		return err_set(err, ENAMETOOLONG, "network namespace '%.100s...'", netns);
+	if (entry_load(&e, home->id) < 0)
+		return err_set(err, ENOMEM, "read state: out of memory");
+	return pod_home_write(home, e.state, err);
 }
 
 /* What a finished pod keeps: run: state.json and lock; state: log and log.1. */

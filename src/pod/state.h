@@ -23,6 +23,7 @@
  *             "startedNs": 0, "finishedNs": 0, "exitCode": 0 } ],
  *     "ports": [ { "hostIP": "127.0.0.1", "hostPort": 8080, "containerPort": 80, "protocol": "TCP", "container": "web" } ],
  *     "volumes": [ { "name": "data", "kind": "emptyDir|hostPath|files|memory", "path": "..." } ],
+ *     "netns": "/run/netns/x",
  *     "timings": [ { "phase": "vm", "startNs": 0, "endNs": 0 } ] }
  */
 #include <jansson.h>
@@ -79,11 +80,17 @@ struct pod_home {
 	char id[POD_ID_LEN + 1];
 	int lock_fd;
 	char run_dir[PATH_LEN], state_dir[PATH_LEN];
+	char netns[PATH_LEN]; /* ""; see pod_home_netns */
 };
 
 /* Makes both folders with a new random id and takes the lock. -EEXIST: a pod of that name (and namespace) is running. */
 int pod_home_new(struct pod_home *ret, const char *ns, const char *name, struct err *err) must_check;
 /* Writes state.json. */
 int pod_home_write(const struct pod_home *home, json_t *state, struct err *err) must_check;
+/*
+ * Keeps the path of the pod's network namespace in state.json, from now on: after a crash pod_reap removes there what
+ * pod_net_open left.
+ */
+int pod_home_netns(struct pod_home *home, const char *netns, struct err *err) must_check;
 /* Removes both folders and releases the lock; keep: leaves state.json and the log for `podvm logs`, removes the rest. */
 void pod_home_free(struct pod_home *home, bool keep);
