@@ -206,3 +206,29 @@ cri_container() {
 
 # log_text FILE: what a container wrote, from the CRI's log format (time, stream, F or P, text); partial lines are joined.
 log_text() { awk '{at = index($0, " F "); p = 0; if ($3 == "P") {at = index($0, " P "); p = 1} printf "%s%s", substr($0, at + 3), p ? "" : "\n"}' "$1"; }
+
+# One pod for a whole file of tests: cri_shared_pod [JQ-FILTER] in setup_file; then POD is its id, POD_JSON its configuration, LOGS its logs.
+cri_shared_pod() {
+	cd "$BATS_FILE_TMPDIR" || return 1
+	cri_pod shared "${1:-.}"
+	POD=$("$CRI" run-pod shared.pod.json) || return 1
+	export POD POD_JSON=$PWD/shared.pod.json LOGS=$PWD/logs-shared
+}
+
+# start_container NAME SHELL-TEXT [JQ-FILTER]: in the shared pod; prints its id.
+start_container() {
+	cri_container "$@"
+	"$CRI" run "$POD" "$1.json" "$POD_JSON"
+}
+
+# run_container NAME SHELL-TEXT [JQ-FILTER]: runs it to its end: prints what it wrote, returns its exit code.
+run_container() {
+	local id end
+	id=$(start_container "$@") || return 125
+	end=$("$CRI" wait "$id") || return 125
+	log_text "$LOGS/$1.log"
+	return "${end%% *}"
+}
+
+# The guest of podvm has cgroup v2 and a kernel of its own; with runc the machine's own are seen.
+is_vm() { [[ $CRI_HANDLER != runc ]]; }

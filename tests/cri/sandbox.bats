@@ -1,0 +1,74 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# What a pod as a whole may ask for through the CRI.
+
+bats_require_minimum_version 1.5.0
+load ../lib/common.bash
+load ../lib/containerd.bash
+
+setup_file() { containerd_start "${CRI_CONTAINERD:-1.6}"; }
+teardown_file() { containerd_stop; }
+setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
+teardown() {
+	cri_remove_all
+	cri_assert_clean
+}
+
+@test "a pod with everything: name, DNS, sysctls, shared PID namespace, address, statistics; and its end" {
+	cri_shared_pod '.linux.security_context.namespace_options.pid = "POD" | .hostname = "my-name"
+		| .linux.sysctls = {"net.ipv4.ip_local_port_range": "2000 3000", "kernel.shm_rmid_forced": "1"}'
+	share='.linux.security_context.namespace_options.pid = "POD"'
+	a=$(start_container a 'exec sleep 4321' "$share")
+	run run_container b 'hostname; cat /etc/hostname; cat /etc/resolv.conf; cat /proc/sys/net/ipv4/ip_local_port_range /proc/sys/kernel/shm_rmid_forced
+		ps -o args | grep -v grep | grep -c "sleep 4321"' "$share"
+	[ "$status" -eq 0 ]
+	[ "${lines[0]}" = my-name ]
+	[ "${lines[1]}" = my-name ]
+	[[ "$output" == *"nameserver 10.88.0.1"* && "$output" == *"search test.local"* && "$output" == *"options ndots:5"* ]]
+	[[ "$output" == *$'2000\t3000'$'\n1\n1' ]]
+	run "$CRI" pod "$POD"
+	ip=$(jq -r .network.ip <<<"$output")
+	[[ $ip == 10.88.* ]]
+	[ "$(jq -r .runtime_handler <<<"$output")" = "$CRI_HANDLER" ]
+	[ "$("$CRI" pod-stats "$POD" | jq '.linux.cpu.usage_core_nano_seconds > 0 and .linux.memory.working_set_bytes > 0 and (.linux.containers | length) > 0')" = true ]
+	"$CRI" stop-pod "$POD"
+	[ "$("$CRI" pod "$POD" | jq -r .state)" = SANDBOX_NOTREADY ]
+	[ "$("$CRI" container "$a" | jq -r .state)" = CONTAINER_EXITED ]
+	"$CRI" stop-pod "$POD"
+	"$CRI" rm-pod "$POD"
+	"$CRI" rm-pod "$POD"
+}
+
+@test "the pod has a kernel of its own, and privileged means the guest's devices only" {
+	is_vm || skip "runc shares the kernel"
+	cri_shared_pod '.linux.security_context.privileged = true'
+	run run_container k 'cat /proc/version; grep CapEff /proc/self/status; ls /dev' '.linux.security_context.privileged = true'
+	[ "$status" -eq 0 ]
+	[ "${lines[0]}" != "$(cat /proc/version)" ]
+	[[ "${lines[1]}" == *000001ffffffffff ]]
+	run ! grep -qx kvm <<<"$output"
+}
+
+@test "the host's namespaces are refused at once, with the reason" {
+	is_vm || skip "runc can share them"
+	for kind in network pid ipc; do
+		cri_pod "host-$kind" ".linux.security_context.namespace_options.$kind = \"NODE\""
+		run "$CRI" run-pod "host-$kind.pod.json"
+		[ "$status" -eq 125 ]
+		case $kind in
+		network) [[ "$output" == *hostNetwork* ]] ;;
+		pid) [[ "$output" == *hostPID* ]] ;;
+		ipc) [[ "$output" == *hostIPC* ]] ;;
+		esac
+	done
+}
+
+@test "port-forward reaches a server that listens on the pod's localhost, IPv4" {
+	cri_shared_pod
+	start_container web 'mkdir /w; echo forwarded >/w/index.html; exec httpd -f -p 127.0.0.1:8080 -h /w'
+	forwarded() { [[ "$(printf 'GET / HTTP/1.0\r\n\r\n' | "$CRI" port-forward "$POD" 8080 2>&1)" == *forwarded* ]]; }
+	wait_for 30 forwarded
+	run "$CRI" port-forward "$POD" 9999 </dev/null
+	[ "$status" -eq 1 ]
+	[[ "$output" == *refused* || "$output" == *9999* ]]
+}

@@ -1,0 +1,164 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Volumes of pods as the kubelet hands them to the CRI: folders and files of the host that are bound into containers.
+
+bats_require_minimum_version 1.5.0
+load ../lib/common.bash
+load ../lib/containerd.bash
+
+setup_file() {
+	gcc -static -o "$BATS_FILE_TMPDIR/watch" "$ROOT/tests/guest/watch.c" || return 1
+	containerd_start "${CRI_CONTAINERD:-1.6}" && cri_shared_pod
+}
+teardown_file() { containerd_stop; }
+setup() {
+	cd "$BATS_TEST_TMPDIR" || return 1
+	mkdir vol
+	V=$PWD/vol
+}
+teardown() {
+	"$CRI" rm-all "$POD"
+	local m
+	for m in vol/sub vol src/inner src vol/below; do
+		mountpoint -q "$m" && umount "$m"
+	done
+	return 0
+}
+
+# mount_of HOST-PATH CONTAINER-PATH [MORE-JSON]: the filter that adds one mount.
+mount_of() { printf '.mounts += [{host_path: "%s", container_path: "%s"} + {%s}]' "$1" "$2" "${3:-}"; }
+
+@test "a folder, writable: both sides see each other's changes, owners and modes" {
+	echo host >vol/from-host
+	chown 1234:55 vol/from-host
+	run run_container rw 'cat /d/from-host; stat -c "%u %g %a" /d/from-host; echo guest >/d/from-guest; chown 77:88 /d/from-guest; chmod 640 /d/from-guest; ln -s x /d/link; mkdir /d/dir; mkfifo /d/fifo' "$(mount_of "$V" /d)"
+	[ "$status" -eq 0 ]
+	[ "$output" = $'host\n1234 55 644' ]
+	[ "$(cat vol/from-guest)" = guest ]
+	[ "$(stat -c '%u %g %a' vol/from-guest)" = "77 88 640" ]
+	[ "$(readlink vol/link)" = x ]
+	[ -p vol/fifo ]
+}
+
+@test "a folder, read-only; another mount of it is not" {
+	run run_container ro 'exec 2>&1; touch /d/x; touch /w/y && ls /d' "$(mount_of "$V" /d 'readonly: true') | $(mount_of "$V" /w)"
+	[ "$status" -eq 0 ]
+	[ "${lines[0]}" = "touch: /d/x: Read-only file system" ]
+	[ "${lines[1]}" = y ]
+}
+
+@test "single files: /etc/hosts, the termination log" {
+	echo '10.1.2.3 other' >hosts
+	: >termination
+	run run_container files 'cat /etc/hosts; echo reason >/dev/termination-log' \
+		"$(mount_of "$PWD/hosts" /etc/hosts) | $(mount_of "$PWD/termination" /dev/termination-log)"
+	[ "$status" -eq 0 ]
+	[ "$output" = "10.1.2.3 other" ]
+	[ "$(cat termination)" = reason ]
+}
+
+@test "emptyDir in memory, and subPath: what the kubelet has mounted" {
+	mount -t tmpfs -o size=8m tmpfs vol
+	mkdir -p vol/a/b
+	run run_container mem 'touch /d/f; echo x >/sub/g; df -k /d | tail -1 | tr -s " " | cut -d" " -f2' "$(mount_of "$V" /d) | $(mount_of "$V/a/b" /sub)"
+	[ "$output" = 8192 ]
+	[ -f vol/f ]
+	[ "$(cat vol/a/b/g)" = x ]
+}
+
+# The kubelet's atomic writer: a new folder, and the link ..data renamed over the old one.
+write_config() { # VERSION
+	mkdir "vol/..$1"
+	echo "$1" >"vol/..$1/key"
+	ln -sfn "..$1" vol/..data_tmp
+	mv -T vol/..data_tmp vol/..data
+	[[ -L vol/key ]] || ln -s ..data/key vol/key
+}
+
+@test "a configMap is updated while the container runs, and inotify tells it" {
+	write_config v1
+	c=$(start_container cm 'cat /cm/key; /watch /cm ..data && cat /cm/key; exec sleep 1000' \
+		"$(mount_of "$V" /cm 'readonly: true') | $(mount_of "$BATS_FILE_TMPDIR/watch" /watch 'readonly: true')")
+	wait_for 20 grep -q 'F watching' "$LOGS/cm.log"
+	[[ "$(log_text "$LOGS/cm.log")" == $'v1\nwatching' ]]
+	write_config v2
+	wait_for 20 grep -q 'F v2' "$LOGS/cm.log"
+	rm -rf vol/..v1
+	[ "$("$CRI" exec-sync "$c" -- cat /cm/key)" = v2 ]
+}
+
+@test "a file of the host that is replaced or changed is seen in the container" {
+	echo one >vol/f
+	c=$(start_container live 'sleep 1000' "$(mount_of "$V" /d)")
+	[ "$("$CRI" exec-sync "$c" -- cat /d/f)" = one ]
+	echo two >vol/f
+	[ "$("$CRI" exec-sync "$c" -- cat /d/f)" = two ]
+	echo three >vol/g
+	mv vol/g vol/f
+	seen() { [ "$("$CRI" exec-sync "$c" -- cat /d/f)" = three ]; }
+	wait_for 5 seen
+}
+
+@test "mount propagation: with HostToContainer a later mount of the host appears, without it does not" {
+	mkdir src
+	mount --bind src src
+	mount --make-shared src
+	mkdir src/inner
+	S=$PWD/src
+	c=$(start_container prop 'sleep 1000' "$(mount_of "$S" /slave 'propagation: "PROPAGATION_HOST_TO_CONTAINER"') | $(mount_of "$S" /private)")
+	mount -t tmpfs tmpfs src/inner
+	echo late >src/inner/f
+	seen() { [ "$("$CRI" exec-sync "$c" -- cat /slave/inner/f)" = late ]; }
+	wait_for 5 seen
+	run "$CRI" exec-sync "$c" -- cat /private/inner/f
+	[ "$status" -ne 0 ]
+	umount src/inner
+	gone() { ! "$CRI" exec-sync "$c" -- test -e /slave/inner/f; }
+	wait_for 5 gone
+}
+
+@test "a mount below a volume is there too; read-only does not reach it, recursive read-only does" {
+	mkdir vol/below
+	mount -t tmpfs tmpfs vol/below
+	echo deep >vol/below/f
+	run run_container below 'exec 2>&1; cat /d/below/f; touch /d/x; touch /d/below/y && echo written' "$(mount_of "$V" /d 'readonly: true')"
+	[ "${lines[0]}" = deep ]
+	[ "${lines[1]}" = "touch: /d/x: Read-only file system" ]
+	[ "${lines[2]}" = written ]
+	if [[ $CONTAINERD_VERSION != 2 || $CRI_HANDLER == runc ]]; then return 0; fi # needs containerd 2 and a runtime that says so
+	run run_container rro 'exec 2>&1; cat /d/below/f; touch /d/below/z' "$(mount_of "$V" /d 'readonly: true, recursive_read_only: true')"
+	[ "${lines[0]}" = deep ]
+	[ "${lines[1]}" = "touch: /d/below/z: Read-only file system" ]
+}
+
+@test "renames, deleted open files, and a tree of files" {
+	run run_container work 'cd /d && for i in 1 2 3 4 5 6 7 8 9 10; do mkdir d$i && for j in 1 2 3 4 5; do echo $i$j >d$i/f$j; done; done
+		mv d1 e1 && rm -r d2 && find . -type f | wc -l
+		exec 5<>open; echo text >&5; rm open; test ! -e open && cat /proc/self/fd/5' "$(mount_of "$V" /d)"
+	[ "$status" -eq 0 ]
+	[ "${lines[0]}" = 45 ]
+	[ "${lines[1]}" = text ]
+	[ "$(find vol -type f -name 'f*' | wc -l)" -eq 45 ]
+}
+
+@test "a socket of the host is refused with a message that says why" {
+	is_vm || skip "runc binds sockets"
+	socat "UNIX-LISTEN:$V/s.sock" - </dev/null 3>&- &
+	listener=$!
+	wait_for 10 test -S "$V/s.sock"
+	cri_container sock 'true' "$(mount_of "$V/s.sock" /run/s.sock)"
+	run "$CRI" run "$POD" sock.json "$POD_JSON"
+	kill $listener
+	[ "$status" -eq 125 ]
+	[[ "$output" == *s.sock*socket* ]]
+}
+
+@test "mount propagation Bidirectional is refused with a message that says why" {
+	is_vm || skip "runc can mount on the host"
+	mount --bind vol vol
+	mount --make-shared vol
+	cri_container bidi 'true' "$(mount_of "$V" /d 'propagation: "PROPAGATION_BIDIRECTIONAL"') | .linux.security_context.privileged = true"
+	run "$CRI" run "$POD" bidi.json "$POD_JSON"
+	[ "$status" -eq 125 ]
+	[[ "$output" == *Bidirectional* || "$output" == *rshared* || "$output" == *privileged* ]]
+}
