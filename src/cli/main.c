@@ -28,6 +28,8 @@ const struct cmd *const cmd_table[] = {
 	&cmd_image_prune,
 	&cmd_image_build,
 	&cmd_image_info,
+	&cmd_install,
+	&cmd_uninstall,
 	&cmd_check,
 	&cmd_version,
 	&cmd_help,
