@@ -33,13 +33,22 @@ int guest_mem_add(struct guest_mem *mem, gpa_t gpa, uint64_t size, void *hva, st
 	return 0;
 }
 
+int guest_mem_add_ro(struct guest_mem *mem, gpa_t gpa, uint64_t size, void *hva, struct err *err)
+{
+	int r = guest_mem_add(mem, gpa, size, hva, err);
+
+	if (r == 0)
+		mem->regions[mem->n - 1].readonly = true;
+	return r;
+}
+
 void *guest_mem_at(const struct guest_mem *mem, gpa_t gpa, uint64_t len)
 {
 	for (unsigned i = 0; i < mem->n; i++) {
 		void *p = guest_region_at(&mem->regions[i], gpa, len);
 
 		if (p)
-			return p;
+			return mem->regions[i].readonly ? NULL : p;
 	}
 	return NULL;
 }

@@ -5,6 +5,7 @@
  * nothing else in the tree turns one into a pointer. What lies behind the pointer may change at any moment: copy
  * once, then check.
  */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -17,6 +18,7 @@ struct guest_region {
 	gpa_t gpa;
 	uint64_t size; /* bytes, > 0 */
 	uint8_t *hva;  /* borrowed: whoever mapped it unmaps it */
+	bool readonly; /* devices may read from it, but a store would fault */
 };
 
 struct guest_mem {
@@ -26,13 +28,15 @@ struct guest_mem {
 
 /* Adds a region. -EINVAL if it is empty, wraps, or overlaps another; -ENOSPC if the table is full. */
 int guest_mem_add(struct guest_mem *mem, gpa_t gpa, uint64_t size, void *hva, struct err *err) must_check;
+/* The same for memory that is mapped for reading only. */
+int guest_mem_add_ro(struct guest_mem *mem, gpa_t gpa, uint64_t size, void *hva, struct err *err) must_check;
 
-/* The host address of [gpa, gpa + len), or NULL unless all of it lies inside one region. len 0 is never inside. */
+/* The host address of [gpa, gpa + len), or NULL unless all of it lies inside one writable region. len 0 is never inside. */
 void *guest_mem_at(const struct guest_mem *mem, gpa_t gpa, uint64_t len);
 
 /*
  * The same for a caller that keeps the region it hit last in `hot`: zeroed at first and again whenever `mem` changes.
- * The common case costs two comparisons.
+ * The common case costs two comparisons. The region may be read-only: hot->readonly tells, and is for the caller to obey.
  */
 static inline void *guest_region_at(const struct guest_region *r, gpa_t gpa, uint64_t len)
 {

@@ -12,8 +12,8 @@
  * used ring after queue_start. Work per pop is bounded by CHAIN_IOV_MAX descriptors.
  *
  * Refused, with the queue broken for ever: an available index that runs ahead by more than the queue size, a head
- * beyond the table or still in flight, `next` beyond the table, loops, a readable buffer behind a writable one, an
- * empty buffer, one that is not wholly inside a region, more than 2^32 bytes, an indirect table that is empty,
+ * beyond the table or still in flight, `next` beyond the table, loops, a readable buffer behind a writable one, a
+ * writable one in read-only memory, an empty buffer, one that is not wholly inside a region, more than 2^32 bytes, an indirect table that is empty,
  * ragged, nested, not last in its chain or not negotiated.
  *
  * Notifications: with EVENT_IDX the driver kicks when its index passes avail_event, so that stays where it is while we
@@ -204,6 +204,8 @@ static inline int add_buffer(struct queue *q, struct chain *c, const struct desc
 		return -EPROTO;
 	c->iov[n] = (struct iovec){.iov_base = p, .iov_len = d->len};
 	if (d->flags & DESC_WRITE) {
+		if (q->hot.readonly)
+			return -EPROTO;
 		c->n_in++;
 		c->in_len += d->len;
 		return 0;
@@ -306,20 +308,38 @@ static bool take_in_flight(struct queue *q, uint16_t head)
 	return true;
 }
 
-int queue_push(struct queue *q, uint16_t head, uint32_t len)
+int queue_fill(struct queue *q, uint16_t head, uint32_t len)
 {
+	uint16_t at = q->next_used + q->n_filled;
 	uint8_t *entry;
 
 	if (!take_in_flight(q, head))
 		return -EPROTO;
 	if (q->last_head == head)
 		q->last_head = -1;
-	entry = q->used + RING_ENTRIES + USED_ENTRY_BYTES * (size_t)(q->next_used & (q->size - 1));
+	entry = q->used + RING_ENTRIES + USED_ENTRY_BYTES * (size_t)(at & (q->size - 1));
 	put_le32(entry, head);
 	put_le32(entry + 4, len);
-	q->next_used++;
-	store16(q->used + RING_IDX, q->next_used); /* release: the entry and the buffers are seen before it */
+	q->n_filled++;
 	return 0;
+}
+
+void queue_show(struct queue *q)
+{
+	if (!q->started || q->broken || q->n_filled == 0)
+		return;
+	q->next_used += q->n_filled;
+	q->n_filled = 0;
+	store16(q->used + RING_IDX, q->next_used); /* release: the entries and the buffers are seen before it */
+}
+
+int queue_push(struct queue *q, uint16_t head, uint32_t len)
+{
+	int r = queue_fill(q, head, len);
+
+	if (r == 0)
+		queue_show(q);
+	return r;
 }
 
 void queue_unpop(struct queue *q, uint16_t head)

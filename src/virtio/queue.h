@@ -34,7 +34,7 @@ struct queue {
 	const struct guest_mem *mem;
 	uint16_t size;
 	uint8_t *desc, *avail, *used; /* resolved at queue_start */
-	uint16_t next_avail, next_used, signalled_used;
+	uint16_t next_avail, next_used, signalled_used, n_filled;
 	bool started, broken, event_idx, indirect, signalled_valid;
 	uint64_t in_flight[QUEUE_SIZE_MAX / 64]; /* a bit per head */
 	uint16_t n_in_flight;
@@ -91,6 +91,9 @@ int queue_pop(struct queue *q, struct chain *ret) must_check;
 bool queue_has_avail(const struct queue *q);
 /* Returns a chain to the driver with `len` bytes written. -EPROTO if head is not in flight. */
 int queue_push(struct queue *q, uint16_t head, uint32_t len) must_check;
+/* The same in two steps: chains that were filled are seen by the driver all at once, at queue_show. */
+int queue_fill(struct queue *q, uint16_t head, uint32_t len) must_check;
+void queue_show(struct queue *q);
 /*
  * Takes back the last pop: the chain will be popped again, and may look different then (the guest owns the ring).
  * Only for the most recently popped head; a no-op when that is no longer in flight, because the queue was stopped

@@ -186,6 +186,31 @@ static void returns_chains_in_any_order(void **state)
 	drop(f);
 }
 
+static void filled_chains_are_shown_together(void **state)
+{
+	struct fix *f = make(SIZE, 0);
+
+	for (uint16_t round = 0; round < 40; round++) {
+		uint16_t first = pop_one(f), second = pop_one(f), before = drv_used_idx(&f->dq), head;
+		uint32_t len;
+
+		assert_int_equal(queue_fill(&f->q, first, 11), 0);
+		assert_int_equal(queue_fill(&f->q, first, 11), -EPROTO);
+		assert_int_equal(queue_fill(&f->q, second, 22), 0);
+		assert_int_equal(drv_used_idx(&f->dq), before);
+		assert_false(queue_should_signal(&f->q));
+		queue_show(&f->q);
+		queue_show(&f->q);
+		assert_int_equal(drv_used_idx(&f->dq), (uint16_t)(before + 2));
+		assert_true(queue_should_signal(&f->q));
+		assert_int_equal(drv_used(&f->dq, &head, &len), 1);
+		assert_true(head == first && len == 11);
+		assert_int_equal(drv_used(&f->dq, &head, &len), 1);
+		assert_true(head == second && len == 22);
+	}
+	drop(f);
+}
+
 static void unpop_gives_the_chain_again(void **state)
 {
 	struct fix *f = make(SIZE, F_EVENT_IDX);
@@ -795,6 +820,7 @@ int main(void)
 		cmocka_unit_test(takes_an_indirect_table_after_direct_buffers),
 		cmocka_unit_test(goes_round_many_times),
 		cmocka_unit_test(returns_chains_in_any_order),
+		cmocka_unit_test(filled_chains_are_shown_together),
 		cmocka_unit_test(unpop_gives_the_chain_again),
 		cmocka_unit_test(stop_and_start_go_on_where_they_were),
 		cmocka_unit_test(a_held_queue_looks_empty),
