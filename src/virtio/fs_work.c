@@ -32,6 +32,7 @@ static struct fs_job *next_job(struct fs_work *w)
 		w->todo = job->next;
 		if (!w->todo)
 			w->todo_end = &w->todo;
+		w->running++;
 	}
 	(void)pthread_mutex_unlock(&w->lock);
 	return job;
@@ -49,6 +50,8 @@ static void *worker(void *arg)
 		first = !w->finished;
 		job->next = w->finished;
 		w->finished = job;
+		if (--w->running == 0)
+			(void)pthread_cond_signal(&w->idle);
 		(void)pthread_mutex_unlock(&w->lock);
 		if (first)
 			raise_event(w->event_fd);
@@ -89,6 +92,7 @@ int fs_work_init(
 	w->todo_end = &w->todo;
 	(void)pthread_mutex_init(&w->lock, NULL);
 	(void)pthread_cond_init(&w->wake, NULL);
+	(void)pthread_cond_init(&w->idle, NULL);
 	w->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = w->event_fd < 0 ? err_errno(err, "eventfd") : 0;
 	if (r == 0)
@@ -121,8 +125,6 @@ int fs_work_start(struct fs_work *w, unsigned n_threads, struct err *err)
 
 void fs_work_fini(struct fs_work *w)
 {
-	struct fs_job *job;
-
 	(void)pthread_mutex_lock(&w->lock);
 	w->stop = true;
 	(void)pthread_cond_broadcast(&w->wake);
@@ -130,19 +132,33 @@ void fs_work_fini(struct fs_work *w)
 	for (unsigned i = 0; i < w->n_threads; i++)
 		(void)pthread_join(w->threads[i], NULL);
 	w->n_threads = 0;
-	deliver(w);
-	while ((job = w->todo)) {
-		w->todo = job->next;
-		job->result = -ECANCELED;
-		w->done(w->ctx, job);
-	}
-	w->todo_end = &w->todo;
+	fs_work_drain(w);
 	loop_remove_fd(&w->src);
 	if (w->event_fd >= 0)
 		(void)close(w->event_fd);
 	w->event_fd = -1;
 	(void)pthread_cond_destroy(&w->wake);
+	(void)pthread_cond_destroy(&w->idle);
 	(void)pthread_mutex_destroy(&w->lock);
+}
+
+void fs_work_drain(struct fs_work *w)
+{
+	struct fs_job *todo, *job;
+
+	(void)pthread_mutex_lock(&w->lock);
+	todo = w->todo;
+	w->todo = NULL;
+	w->todo_end = &w->todo;
+	while (w->running)
+		(void)pthread_cond_wait(&w->idle, &w->lock);
+	(void)pthread_mutex_unlock(&w->lock);
+	deliver(w);
+	while ((job = todo)) {
+		todo = job->next;
+		job->result = -ECANCELED;
+		w->done(w->ctx, job);
+	}
 }
 
 void fs_work_submit(struct fs_work *w, struct fs_job *job)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * Operations that may block for long, on threads of their own. A job sees descriptors and numbers only, never guest memory:
- * so a reset just forgets the jobs, and what a thread is still doing then ends harmlessly.
+ * Operations that may block for long, on threads of their own; fs and blk use them. A job of fs sees descriptors and numbers
+ * only, never guest memory: so its reset just forgets the jobs, and what a thread is still doing then ends harmlessly. Those of
+ * blk do touch guest memory, and its reset drains.
  *
  *   fs_work_init -> fs_work_start (threads) -> fs_work_submit ... done callbacks on the loop -> fs_work_fini (waits for running jobs)
  */
@@ -29,6 +30,8 @@ struct fs_work {
 	pthread_t threads[FS_WORKERS_MAX];
 	unsigned n_threads;
 	bool stop;
+	unsigned running; /* jobs that a thread is at */
+	pthread_cond_t idle;
 	struct fs_job *todo, **todo_end, *finished;
 	int event_fd;
 	struct loop_fd src;
@@ -44,3 +47,5 @@ int fs_work_start(struct fs_work *w, unsigned n_threads, struct err *err) must_c
 void fs_work_fini(struct fs_work *w);
 /* Without threads the job is run, and `done` called, at once. */
 void fs_work_submit(struct fs_work *w, struct fs_job *job);
+/* Waits for the jobs that run, cancels (-ECANCELED) those that do not yet, and gives all of them to `done`. */
+void fs_work_drain(struct fs_work *w);
