@@ -92,7 +92,7 @@ static void delete_instance(struct pod_container *c)
 	req.exec_id = (char *)(uintptr_t) "";
 	if (c->pod->sb.agent && !c->pod->ending)
 		if (sandbox_call(&c->pod->sb, "DeleteProcess", &req.base, &podvm__agent__v1__empty__descriptor,
-			    CALL_TIMEOUT_MS, on_deleted, NULL, NULL) < 0)
+			    CALL_TIMEOUT_MS, on_deleted, NULL, NULL, NULL) < 0)
 			sandbox_note(&c->pod->sb, "container %s: not deleted in the guest, ignoring", c->spec->name);
 }
 
@@ -256,11 +256,11 @@ void container_attached(struct pod_container *c)
 	req.container_id = c->id;
 	req.exec_id = (char *)(uintptr_t) "";
 	r = sandbox_call(&c->pod->sb, "StartProcess", &req.base, &podvm__agent__v1__start_process_response__descriptor,
-		CALL_TIMEOUT_MS, on_started, c, &err);
+		CALL_TIMEOUT_MS, on_started, c, NULL, &err);
 	/* The answer to WaitProcess may come right behind the one to StartProcess: ask now and save a round trip. */
 	if (r == 0)
 		r = sandbox_call(&c->pod->sb, "WaitProcess", &req.base,
-			&podvm__agent__v1__wait_process_response__descriptor, 0, on_waited, c, &err);
+			&podvm__agent__v1__wait_process_response__descriptor, 0, on_waited, c, NULL, &err);
 	if (r < 0)
 		container_failed(c, &err);
 }
@@ -321,7 +321,7 @@ static int create(struct pod_container *c, struct err *err)
 	req.stdin = c->spec->stdin_open;
 	req.terminal = c->spec->tty;
 	return sandbox_call(&c->pod->sb, "CreateContainer", &req.base,
-		&podvm__agent__v1__create_container_response__descriptor, CALL_TIMEOUT_MS, on_created, c, err);
+		&podvm__agent__v1__create_container_response__descriptor, CALL_TIMEOUT_MS, on_created, c, NULL, err);
 }
 
 void container_start(struct pod_container *c)
@@ -383,6 +383,6 @@ void container_stop(struct pod_container *c, bool kill)
 	req.signal = kill ? SIGKILL : (uint32_t)stop_signal(c);
 	req.all = kill;
 	if (sandbox_call(&c->pod->sb, "SignalProcess", &req.base, &podvm__agent__v1__empty__descriptor, CALL_TIMEOUT_MS,
-		    on_deleted, NULL, NULL) < 0)
+		    on_deleted, NULL, NULL, NULL) < 0)
 		sandbox_note(&c->pod->sb, "container %s: could not be signalled", c->spec->name);
 }

@@ -67,18 +67,18 @@ static json_t *container_json(const struct pod_container *c)
 		(json_int_t)c->finished_ns, "exitCode", c->exit_code);
 }
 
-static json_t *vm_json(const struct pod *pod)
+json_t *sandbox_vm_json(const struct sandbox *sb)
 {
 	struct vm_process list[8];
-	unsigned n = pod->sb.vm ? pod->sb.driver->processes(pod->sb.vm, list, ARRAY_SIZE(list)) : 0;
+	unsigned n = sb->vm ? sb->driver->processes(sb->vm, list, ARRAY_SIZE(list)) : 0;
 	json_t *processes = json_array();
 
 	for (unsigned i = 0; i < n; i++)
 		(void)json_array_append_new(
 			processes, json_pack("{s:s s:i}", "name", list[i].name, "pid", list[i].pid));
-	return json_pack("{s:s s:s s:i s:I s:I s:s s:o}", "driver", pod->sb.driver ? pod->sb.driver->name : "",
-		"reason", pod->sb.driver_reason, "vcpus", (int)pod->sb.vcpus, "memory", (json_int_t)pod->sb.memory,
-		"cid", (json_int_t)pod->sb.cid, "kernel", pod->sb.kernel, "processes", processes);
+	return json_pack("{s:s s:s s:i s:I s:I s:s s:o}", "driver", sb->driver ? sb->driver->name : "", "reason",
+		sb->driver_reason, "vcpus", (int)sb->vcpus, "memory", (json_int_t)sb->memory, "cid",
+		(json_int_t)sb->cid, "kernel", sb->kernel, "processes", processes);
 }
 
 static json_t *ports_json(const struct pod *pod)
@@ -117,14 +117,14 @@ static json_t *volumes_json(const struct pod *pod)
 	return list;
 }
 
-static json_t *timings_json(const struct pod *pod)
+json_t *sandbox_timings_json(const struct sandbox *sb)
 {
 	json_t *list = json_array();
 
-	for (unsigned i = 0; i < pod->sb.n_timings; i++)
-		(void)json_array_append_new(list, json_pack("{s:s s:I s:I}", "phase", pod->sb.timings[i].name,
-							  "startNs", (json_int_t)pod->sb.timings[i].start_ns, "endNs",
-							  (json_int_t)pod->sb.timings[i].end_ns));
+	for (unsigned i = 0; i < sb->n_timings; i++)
+		(void)json_array_append_new(
+			list, json_pack("{s:s s:I s:I}", "phase", sb->timings[i].name, "startNs",
+				      (json_int_t)sb->timings[i].start_ns, "endNs", (json_int_t)sb->timings[i].end_ns));
 	return list;
 }
 
@@ -139,8 +139,9 @@ void record_write(struct pod *pod)
 		pod->sb.home.id, "name", pod->spec->name, "namespace", pod->spec->ns, "uid", pod->spec->uid, "detached",
 		pod->opts.detached, "phase", phase_name(pod->phase), "message", pod->message, "exitCode",
 		pod->exit_code, "createdNs", (json_int_t)pod->created_ns, "finishedNs", (json_int_t)pod->finished_ns,
-		"source", pod->opts.source ? pod->opts.source : "", "vm", vm_json(pod), "containers", containers,
-		"ports", ports_json(pod), "volumes", volumes_json(pod), "timings", timings_json(pod));
+		"source", pod->opts.source ? pod->opts.source : "", "vm", sandbox_vm_json(&pod->sb), "containers",
+		containers, "ports", ports_json(pod), "volumes", volumes_json(pod), "timings",
+		sandbox_timings_json(&pod->sb));
 	/* A state that cannot be written (disk full) must not take the pod down: the old one stays readable. */
 	if (!state)
 		log_warn("state of pod %s not written: out of memory, ignoring", pod->sb.home.id);

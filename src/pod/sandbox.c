@@ -167,7 +167,7 @@ int sandbox_configure(struct sandbox *sb, Podvm__Agent__V1__ConfigureRequest *re
 		r = pod_net_fill(sb->net, req, err);
 	if (r == 0)
 		r = sandbox_call(sb, "Configure", &req->base, &podvm__agent__v1__configure_response__descriptor,
-			CALL_TIMEOUT_MS, on_configured, sb, err);
+			CALL_TIMEOUT_MS, on_configured, sb, NULL, err);
 	if (sb->net)
 		pod_net_filled(sb->net);
 	return r;
@@ -191,11 +191,27 @@ static void on_agent_dialled(struct hvsock_dial *d, int fd, const struct err *er
 }
 
 int sandbox_call(struct sandbox *sb, const char *method, const ProtobufCMessage *req,
-	const ProtobufCMessageDescriptor *reply_type, unsigned timeout_ms, ttrpc_done *done, void *ctx, struct err *err)
+	const ProtobufCMessageDescriptor *reply_type, unsigned timeout_ms, ttrpc_done *done, void *ctx,
+	uint32_t *ret_id, struct err *err)
 {
 	if (!sb->agent)
 		return err_set(err, ENOTCONN, "%s: there is no connection to the agent", method);
-	return ttrpc_call(sb->agent, AGENT_SERVICE, method, req, reply_type, timeout_ms, done, ctx, NULL, err);
+	return ttrpc_call(sb->agent, AGENT_SERVICE, method, req, reply_type, timeout_ms, done, ctx, ret_id, err);
+}
+
+void sandbox_cancel(struct sandbox *sb, uint32_t id)
+{
+	if (sb->agent && id)
+		ttrpc_cancel(sb->agent, id);
+}
+
+void sandbox_fail_calls(struct sandbox *sb, const char *why)
+{
+	struct err err;
+
+	(void)err_set(&err, ECONNRESET, "%s", why);
+	if (sb->agent)
+		ttrpc_client_end(sb->agent, &err);
 }
 
 int sandbox_stream(struct sandbox *sb, struct hvsock_dial *d, const char *container, const char *exec, unsigned fd,

@@ -99,7 +99,11 @@ void sandbox_fini(struct sandbox *sb, bool keep);
 /* A call to the agent by its method's name. -ENOTCONN when there is no agent. See ttrpc_call. */
 int sandbox_call(struct sandbox *sb, const char *method, const ProtobufCMessage *req,
 	const ProtobufCMessageDescriptor *reply_type, unsigned timeout_ms, ttrpc_done *done, void *ctx,
-	struct err *err) must_check;
+	uint32_t *ret_id, struct err *err) must_check;
+/* See ttrpc_cancel. */
+void sandbox_cancel(struct sandbox *sb, uint32_t id);
+/* Ends every pending call with ECONNRESET and `why`, and the connection with it. */
+void sandbox_fail_calls(struct sandbox *sb, const char *why);
 /* Dials a standard stream (0, 1, 2) of a process; d->done is set by the caller and runs within CALL_TIMEOUT_MS. */
 int sandbox_stream(struct sandbox *sb, struct hvsock_dial *d, const char *container, const char *exec, unsigned fd,
 	struct err *err) must_check;
@@ -112,3 +116,7 @@ const char *sandbox_console_line(const struct sandbox *sb, unsigned i);
 /* Returns an index for timing_end, -1 when TIMINGS_MAX are taken. */
 int timing_start(struct sandbox *sb, const char *fmt, ...) printf_like(2, 3);
 void timing_end(struct sandbox *sb, int index);
+
+/* For state.json (record.c): "vm" and "timings". New references. */
+json_t *sandbox_vm_json(const struct sandbox *sb);
+json_t *sandbox_timings_json(const struct sandbox *sb);

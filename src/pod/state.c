@@ -21,6 +21,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "pod/host_cgroup.h"
 #include "pod/hvsock.h"
 #include "pod/net.h"
 
@@ -351,6 +352,20 @@ static int remove_both(const char *id, struct err *err)
 	return r < 0 ? r : remove_folder(path_run(), id, err);
 }
 
+/* Removes everything of a pod that is not alive. */
+static int bury(const struct pod_entry *e, struct err *err)
+{
+	int r;
+
+	kill_leftovers(e);
+	/* It may have been removed, or be another one's: nothing that lives is touched, and nothing depends on it. */
+	if (*pod_state_text(e, "netns"))
+		(void)pod_net_clean(pod_state_text(e, "netns"), NULL);
+	host_cgroup_remove(state_at(e, "cgroups"));
+	r = remove_both(e->id, err);
+	return r < 0 ? err_wrap(err, "remove what is left of pod %s", e->id) : 0;
+}
+
 static int reap_runs(unsigned *n, struct err *err)
 {
 	cleanup_with(cleanup_dir) DIR *dir = NULL;
@@ -366,13 +381,9 @@ static int reap_runs(unsigned *n, struct err *err)
 			return err_set(err, ENOMEM, "look for crashed pods: out of memory");
 		if (e.alive || entry_final(&e))
 			continue;
-		kill_leftovers(&e);
-		/* It may have been removed, or be another one's: nothing that lives is touched, and nothing depends on it. */
-		if (*pod_state_text(&e, "netns"))
-			(void)pod_net_clean(pod_state_text(&e, "netns"), NULL);
-		r = remove_both(e.id, err);
+		r = bury(&e, err);
 		if (r < 0)
-			return err_wrap(err, "remove what is left of pod %s", e.id);
+			return r;
 		++*n;
 	}
 	return r;
@@ -464,12 +475,85 @@ static int make_home(struct pod_home *home, struct err *err)
 	return dir_make_all(home->state_dir, 0700, err);
 }
 
+static int first_state(const struct pod_home *home, const char *ns, const char *name, struct err *err)
+{
+	json_t *state = json_pack("{s:i s:s s:s s:s s:I s:s}", "version", 1, "id", home->id, "name", name, "namespace",
+		ns, "createdNs", (json_int_t)time_real_ns(), "phase", "Starting");
+	int r = state ? pod_home_write(home, state, err) : err_set(err, ENOMEM, "write state: out of memory");
+
+	json_decref(state);
+	return r;
+}
+
+static int finish_home(struct pod_home *ret, struct pod_home *home, const char *ns, const char *name, struct err *err)
+{
+	int r = make_home(home, err);
+
+	if (r == 0)
+		r = first_state(home, ns, name, err);
+	if (r < 0) {
+		(void)remove_both(home->id, NULL);
+		close_fd(&home->lock_fd);
+		return r;
+	}
+	*ret = *home;
+	return 0;
+}
+
+int pod_home_named(struct pod_home *ret, const char *id, const char *ns, const char *name, struct err *err)
+{
+	struct pod_home home = {.lock_fd = -1};
+	auto_close int lock = -1;
+	auto_pod_entry struct pod_entry e = {0};
+	int r;
+
+	if (!id_valid(id) || !str_copy(home.id, sizeof(home.id), id))
+		return err_set(err, EINVAL, "'%.20s' is not the id of a pod", id);
+	r = registry_lock(&lock, err);
+	if (r < 0)
+		return r;
+	if (pod_alive(id))
+		return 1;
+	if (entry_load(&e, id) < 0)
+		return err_set(err, ENOMEM, "look at pod %s: out of memory", id);
+	r = bury(&e, err);
+	return r < 0 ? r : finish_home(ret, &home, ns, name, err);
+}
+
+int pod_bury(const char *id, bool kill, struct err *err)
+{
+	auto_close int lock = -1;
+	auto_pod_entry struct pod_entry e = {0};
+	auto_close int fd = -1;
+	int r;
+
+	if (!id_valid(id))
+		return err_set(err, EINVAL, "'%.20s' is not the id of a pod", id);
+	r = registry_lock(&lock, err);
+	if (r == 0 && entry_load(&e, id) < 0)
+		r = err_set(err, ENOMEM, "look at pod %s: out of memory", id);
+	if (r < 0)
+		return r;
+	if (e.alive && !kill)
+		return 1;
+	if (e.alive) {
+		struct pollfd pfd = {.events = POLLIN};
+
+		fd = open_process((pid_t)pod_state_number(&e, "pid"), pod_state_number(&e, "startTicks"));
+		pfd.fd = fd;
+		if (fd >= 0 && syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0u) == 0)
+			(void)poll(&pfd, 1, LEFTOVER_WAIT_MS);
+		if (pod_alive(id))
+			return err_set(err, EBUSY, "the supervisor of pod %s does not end", id);
+	}
+	return bury(&e, err);
+}
+
 int pod_home_new(struct pod_home *ret, const char *ns, const char *name, struct err *err)
 {
 	struct pod_home home = {.lock_fd = -1};
 	auto_close int lock = -1;
 	uint8_t random[POD_ID_LEN / 2];
-	json_t *state;
 	int r = registry_lock(&lock, err);
 
 	if (r == 0)
@@ -479,21 +563,8 @@ int pod_home_new(struct pod_home *ret, const char *ns, const char *name, struct 
 	if (getrandom(random, sizeof(random), 0) != sizeof(random))
 		return err_errno(err, "getrandom");
 	hex_encode(home.id, random, sizeof(random));
-	r = make_home(&home, err);
-	if (r == 0) {
-		/* The name is taken from here on, before the registry's lock is released. */
-		state = json_pack("{s:i s:s s:s s:s s:I s:s}", "version", 1, "id", home.id, "name", name, "namespace",
-			ns, "createdNs", (json_int_t)time_real_ns(), "phase", "Starting");
-		r = state ? pod_home_write(&home, state, err) : err_set(err, ENOMEM, "write state: out of memory");
-		json_decref(state);
-	}
-	if (r < 0) {
-		(void)remove_both(home.id, NULL);
-		close_fd(&home.lock_fd);
-		return r;
-	}
-	*ret = home;
-	return 0;
+	/* The name is taken from here on, before the registry's lock is released. */
+	return finish_home(ret, &home, ns, name, err);
 }
 
 int pod_home_write(const struct pod_home *home, json_t *state, struct err *err)

@@ -24,7 +24,8 @@
  *     "ports": [ { "hostIP": "127.0.0.1", "hostPort": 8080, "containerPort": 80, "protocol": "TCP", "container": "web" } ],
  *     "volumes": [ { "name": "data", "kind": "emptyDir|hostPath|files|memory", "path": "..." } ],
  *     "netns": "/run/netns/x",
- *     "timings": [ { "phase": "vm", "startNs": 0, "endNs": 0 } ] }
+ *     "timings": [ { "phase": "vm", "startNs": 0, "endNs": 0 } ],
+ *     "containerd": { "namespace": "k8s.io", "id": "..." }, "cgroups": [ "/sys/fs/cgroup/..." ] }   (of the shim's pods)
  */
 #include <jansson.h>
 #include <stdbool.h>
@@ -85,6 +86,13 @@ struct pod_home {
 
 /* Makes both folders with a new random id and takes the lock. -EEXIST: a pod of that name (and namespace) is running. */
 int pod_home_new(struct pod_home *ret, const char *ns, const char *name, struct err *err) must_check;
+/*
+ * The same with an id that the caller chose (12 hexadecimal digits), whatever the name. A crashed pod with it is removed first.
+ * 1: a pod with that id is alive.
+ */
+int pod_home_named(struct pod_home *ret, const char *id, const char *ns, const char *name, struct err *err) must_check;
+/* Removes everything of a pod that is not alive; of one that is alive only with `kill`, after its processes. 1: alive. */
+int pod_bury(const char *id, bool kill, struct err *err) must_check;
 /* Writes state.json. */
 int pod_home_write(const struct pod_home *home, json_t *state, struct err *err) must_check;
 /*

@@ -64,6 +64,8 @@ int ttrpc_client_new(struct ttrpc_client **ret, struct loop *loop, int sock,
 /* Pending calls are dropped without their callback. NULL is fine. May be called inside a callback. */
 void ttrpc_client_free(struct ttrpc_client *c);
 DEFINE_FREEP(ttrpc_client);
+/* Ends the connection: pending calls fail with ECONNRESET and `why`; `closed` does not run. The client is still to be freed. */
+void ttrpc_client_end(struct ttrpc_client *c, const struct err *why);
 
 /*
  * The end of a call: `reply` (borrowed, unpacked with the descriptor given) on success, else NULL and err.

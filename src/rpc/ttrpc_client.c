@@ -178,6 +178,12 @@ static void on_deadline(struct loop_timer *t)
 	(void)finish(c, call, NULL, &err);
 }
 
+void ttrpc_client_end(struct ttrpc_client *c, const struct err *why)
+{
+	c->closed = NULL;
+	end(c, why);
+}
+
 int ttrpc_client_new(struct ttrpc_client **ret, struct loop *loop, int sock,
 	void (*closed)(void *ctx, const struct err *why), void *ctx, struct err *err)
 {

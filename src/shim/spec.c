@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/spec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/fd.h"
+#include "oci/json.h"
+#include "oci/seccomp_bpf.h"
+
+#define GUEST_SHM "/run/podvm/shm"
+#define PERIOD_DEFAULT 100000
+
+int spec_read(struct oci_spec *ret, const char *bundle, struct err *err)
+{
+	char path[PATH_LEN * 2];
+	auto_free char *text = NULL;
+	size_t len;
+	int r = str_format(path, sizeof(path), err, "%s/config.json", bundle);
+
+	if (r == 0)
+		r = file_read(AT_FDCWD, path, OCI_SPEC_MAX, &text, &len, err);
+	if (r < 0)
+		return r;
+	if (str_eq(text, "null") || !*text)
+		return err_set(err, ENODATA, "'%s' has no spec", path);
+	r = oci_spec_parse(ret, text, len, err);
+	return r < 0 ? err_wrap(err, "'%s'", path) : 0;
+}
+
+const char *spec_text(const struct oci_spec *spec, const char *key)
+{
+	const char *text = spec->root ? oci_annotation(spec, key) : NULL;
+
+	return text ? text : "";
+}
+
+int spec_kind(const struct oci_spec *spec, enum spec_kind *ret, struct err *err)
+{
+	const char *type = spec_text(spec, ANNOTATION_TYPE);
+
+	if (!*type)
+		*ret = SPEC_SINGLE;
+	else if (str_eq(type, "sandbox"))
+		*ret = SPEC_SANDBOX;
+	else if (str_eq(type, "container"))
+		*ret = SPEC_CONTAINER;
+	else
+		return err_set(err, EINVAL, "annotation " ANNOTATION_TYPE " is '%.60s'", type);
+	if (*ret == SPEC_CONTAINER && !*spec_text(spec, ANNOTATION_SANDBOX))
+		return err_set(err, EINVAL, "a container without the annotation " ANNOTATION_SANDBOX);
+	return 0;
+}
+
+/* ---- namespaces ---- */
+
+static json_t *namespace_of(const struct oci_spec *spec, const char *type)
+{
+	json_t *list = json_object_get(json_object_get(spec->root, "linux"), "namespaces"), *ns;
+	size_t i;
+
+	json_array_foreach (list, i, ns) {
+		const char *text = json_string_value(json_object_get(ns, "type"));
+
+		if (text && str_eq(text, type))
+			return ns;
+	}
+	return NULL;
+}
+
+const char *spec_namespace_path(const struct oci_spec *spec, const char *type)
+{
+	const char *path = json_string_value(json_object_get(namespace_of(spec, type), "path"));
+
+	return path && *path ? path : NULL;
+}
+
+static const struct {
+	const char *type, *field, *instead;
+} host_namespaces[] = {
+	{"network", "hostNetwork", "publish ports with hostPort or a Service"},
+	{"pid", "hostPID", "look into the pod with kubectl exec, or share the PID namespace of its containers"},
+	{"ipc", "hostIPC", "share memory between containers of the pod, which have one IPC namespace"},
+};
+
+int spec_refuse_namespace(const char *type, struct err *err)
+{
+	size_t i = 0;
+
+	while (i + 1 < ARRAY_SIZE(host_namespaces) && !str_eq(host_namespaces[i].type, type))
+		i++;
+	return err_set(err, EINVAL,
+		"%s: the pod has a kernel of its own and cannot join the node's %s namespace; %s, or run it with the "
+		"default runtime class",
+		host_namespaces[i].field, type, host_namespaces[i].instead);
+}
+
+int spec_check_namespaces(const struct oci_spec *spec, struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(host_namespaces); i++)
+		if (!namespace_of(spec, host_namespaces[i].type))
+			return spec_refuse_namespace(host_namespaces[i].type, err);
+	return 0;
+}
+
+/* ---- size ---- */
+
+static int annotation_number(const struct oci_spec *spec, const char *key, int64_t *ret, struct err *err)
+{
+	const char *text = spec_text(spec, key);
+	uint64_t v;
+	int r;
+
+	*ret = 0;
+	if (!*text || str_eq(text, "-1"))
+		return 0;
+	r = str_to_u64(text, INT64_MAX, &v, err);
+	if (r < 0)
+		return err_wrap(err, "annotation %s", key);
+	*ret = (int64_t)v;
+	return 0;
+}
+
+static int64_t limit_of(const struct oci_spec *spec, const char *section, const char *key)
+{
+	const json_t *resources = json_object_get(json_object_get(spec->root, "linux"), "resources");
+
+	return json_integer_value(json_object_get(json_object_get(resources, section), key));
+}
+
+int spec_size(const struct oci_spec *spec, unsigned *ret_vcpus, uint64_t *ret_memory, struct err *err)
+{
+	int64_t quota, period, memory;
+	int r = annotation_number(spec, "io.kubernetes.cri.sandbox-cpu-quota", &quota, err);
+
+	if (r == 0)
+		r = annotation_number(spec, "io.kubernetes.cri.sandbox-cpu-period", &period, err);
+	if (r == 0)
+		r = annotation_number(spec, "io.kubernetes.cri.sandbox-memory", &memory, err);
+	if (r < 0)
+		return r;
+	if (!*spec_text(spec, ANNOTATION_TYPE)) {
+		quota = limit_of(spec, "cpu", "quota");
+		period = limit_of(spec, "cpu", "period");
+		memory = limit_of(spec, "memory", "limit");
+	}
+	if (period <= 0)
+		period = PERIOD_DEFAULT;
+	quota = quota > 0 ? (quota - 1) / period + 1 : 0;
+	*ret_vcpus = (unsigned)MIN_OF(quota, INT64_C(1) << 16);
+	*ret_memory = memory > 0 ? (uint64_t)memory : 0;
+	return 0;
+}
+
+const char *spec_cgroups_path(const struct oci_spec *spec)
+{
+	const char *path = json_string_value(json_object_get(json_object_get(spec->root, "linux"), "cgroupsPath"));
+
+	return path ? path : "";
+}
+
+/* ---- mounts ---- */
+
+static bool has_option(const json_t *m, const char *name)
+{
+	json_t *options = json_object_get(m, "options"), *o;
+	size_t i;
+
+	json_array_foreach (options, i, o)
+		if (json_is_string(o) && str_eq(json_string_value(o), name))
+			return true;
+	return false;
+}
+
+static bool is_pod_shm(const struct spec_guest *g, const struct spec_mount *m)
+{
+	return str_eq(m->destination, "/dev/shm") && str_has_suffix(m->source, "/shm") && *g->sandbox_id &&
+	       strstr(m->source, g->sandbox_id);
+}
+
+static int adjust_bind(json_t *mount, size_t i, const struct spec_guest *g, struct err *err)
+{
+	const char *source = json_string_value(json_object_get(mount, "source"));
+	struct spec_mount m = {.source = source ? source : "",
+		.destination = json_string_value(json_object_get(mount, "destination")),
+		.read_only = has_option(mount, "ro"),
+		.recursive = has_option(mount, "rro"),
+		.flat = !has_option(mount, "rbind")};
+	char guest[PATH_LEN] = GUEST_SHM;
+	int r = 0;
+
+	if (!m.destination)
+		return err_set(err, EINVAL, "a mount without a destination");
+	if (has_option(mount, "rshared") || has_option(mount, "shared"))
+		return err_set(err, EINVAL,
+			"mount '%.200s': mountPropagation Bidirectional: mounts made in the VM cannot appear on the "
+			"node; use HostToContainer or None",
+			m.destination);
+	if (!is_pod_shm(g, &m))
+		r = g->bind(g->ctx, i, &m, guest, err);
+	if (r < 0)
+		return err_wrap(err, "mount '%.200s'", m.destination);
+	return json_set_string(mount, "source", guest) < 0 ? err_set(err, ENOMEM, "mounts: out of memory") : 0;
+}
+
+static int adjust_mounts(struct oci_spec *spec, const struct spec_guest *g, struct err *err)
+{
+	json_t *mounts = json_object_get(spec->root, "mounts"), *m;
+	size_t i;
+
+	json_array_foreach (mounts, i, m) {
+		const char *type = json_string_value(json_object_get(m, "type"));
+		int r = 0;
+
+		if ((type && str_eq(type, "bind")) || has_option(m, "bind") || has_option(m, "rbind"))
+			r = adjust_bind(m, i, g, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* ---- devices ---- */
+
+/* What the guest's kernel has too, under the same number, whatever the host. */
+static bool is_common(const char *path)
+{
+	static const char *const common[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
+		"/dev/tty", "/dev/console", "/dev/ptmx"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(common); i++)
+		if (str_eq(path, common[i]))
+			return true;
+	return false;
+}
+
+/* A privileged container may use every device: those of the host are named in its spec because of that alone. */
+static bool is_privileged(const struct oci_spec *spec)
+{
+	const json_t *resources = json_object_get(json_object_get(spec->root, "linux"), "resources");
+	json_t *rules = json_object_get(resources, "devices"), *rule;
+	size_t i;
+
+	json_array_foreach (rules, i, rule)
+		if (json_is_true(json_object_get(rule, "allow")) && !json_object_get(rule, "major") &&
+			!json_object_get(rule, "minor"))
+			return true;
+	return false;
+}
+
+static int adjust_devices(struct oci_spec *spec, const struct spec_guest *g, struct err *err)
+{
+	json_t *list = json_object_get(json_object_get(spec->root, "linux"), "devices"), *d;
+	bool privileged = is_privileged(spec);
+	unsigned dropped = 0;
+	char text[100];
+	size_t i = 0;
+
+	while ((d = json_array_get(list, i))) {
+		const char *path = json_string_value(json_object_get(d, "path"));
+
+		if (path && is_common(path)) {
+			i++;
+			continue;
+		}
+		if (!privileged)
+			return err_set(err, EINVAL,
+				"device '%.200s': a device of the node cannot be used in a VM; run the pod with the "
+				"default runtime class",
+				path ? path : "");
+		(void)json_array_remove(list, i);
+		dropped++;
+	}
+	if (dropped) {
+		(void)snprintf(text, sizeof(text), "privileged: %u devices of the node are left out", dropped);
+		g->note(g->ctx, text);
+	}
+	return 0;
+}
+
+/* ---- resources ---- */
+
+static void drop_zero_limits(json_t *resources, const char *key)
+{
+	json_t *list = json_object_get(resources, key);
+
+	for (size_t i = json_array_size(list); i-- > 0;)
+		if (json_integer_value(json_object_get(json_array_get(list, i), "limit")) == 0)
+			(void)json_array_remove(list, i);
+	if (list && json_array_size(list) == 0)
+		(void)json_object_del(resources, key);
+}
+
+/* cgroup v1 of the host against v2 of the guest, and CPU numbers that mean the host's. */
+void spec_adjust_resources(json_t *resources, bool keep_cpuset)
+{
+	static const char *const memory[] = {"swappiness", "kernel", "kernelTCP", "disableOOMKiller", "useHierarchy"};
+	json_t *m = json_object_get(resources, "memory"), *cpu = json_object_get(resources, "cpu");
+
+	for (size_t i = 0; i < ARRAY_SIZE(memory); i++)
+		(void)json_object_del(m, memory[i]);
+	if (!keep_cpuset) {
+		(void)json_object_del(cpu, "cpus");
+		(void)json_object_del(cpu, "mems");
+	}
+	(void)json_object_del(cpu, "realtimePeriod");
+	(void)json_object_del(cpu, "realtimeRuntime");
+	(void)json_object_del(resources, "network");
+	drop_zero_limits(resources, "hugepageLimits");
+}
+
+/* Annotations that steer crun belong to us: one of the user's must not pass for the compiled filter. */
+static void drop_annotations(struct oci_spec *spec)
+{
+	json_t *annotations = json_object_get(spec->root, "annotations"), *v;
+	const char *key;
+	void *tmp;
+
+	json_object_foreach_safe (annotations, tmp, key, v)
+		if (str_has_prefix(key, "run.oci."))
+			(void)json_object_del(annotations, key);
+}
+
+int spec_adjust(struct oci_spec *spec, const struct spec_guest *g, struct err *err)
+{
+	json_t *linux_ = json_object_get(spec->root, "linux");
+	json_t *root = json_object_get(spec->root, "root");
+	int r = adjust_devices(spec, g, err);
+
+	if (r == 0)
+		r = adjust_mounts(spec, g, err);
+	if (r < 0)
+		return r;
+	spec_adjust_resources(json_object_get(linux_, "resources"), false);
+	drop_annotations(spec);
+	/* The pod's own are set once, by Configure. */
+	(void)json_object_del(linux_, "sysctl");
+	(void)json_object_del(linux_, "rootfsPropagation");
+	r = oci_set_root(spec, g->rootfs, json_is_true(json_object_get(root, "readonly")));
+	if (r == 0)
+		r = oci_set_version(spec, OCI_VERSION);
+	if (r < 0)
+		return err_set(err, ENOMEM, "spec: out of memory");
+	return oci_compile_seccomp(spec, err);
+}
