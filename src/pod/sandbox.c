@@ -81,6 +81,7 @@ void sandbox_stop(struct sandbox *sb)
 	ttrpc_client_free(take_ptr(sb->agent));
 	if (sb->vm)
 		sb->driver->free(take_ptr(sb->vm));
+	forward_close(take_ptr(sb->forward));
 	pod_net_close(take_ptr(sb->net));
 }
 
@@ -323,6 +324,7 @@ static int start_vm(struct sandbox *sb, const struct sandbox_config *cfg, struct
 int sandbox_network(struct sandbox *sb, const char *netns, struct err *err)
 {
 	const struct vm_nic *nics;
+	struct err e = {0};
 	int timing = timing_start(sb, "network"), r;
 
 	/* First the record: whatever happens next, pod_reap knows where to look. */
@@ -330,9 +332,13 @@ int sandbox_network(struct sandbox *sb, const char *netns, struct err *err)
 	if (r == 0)
 		r = pod_net_open(&sb->net, netns, err);
 	timing_end(sb, timing);
-	if (r == 0)
-		sandbox_note(sb, "network %s: %u interfaces, address %s", netns, pod_net_nics(sb->net, &nics),
-			*pod_net_ip(sb->net) ? pod_net_ip(sb->net) : "none");
+	if (r < 0)
+		return r;
+	/* A pod without it is a good pod: only port-forward needs it. */
+	if (forward_open(&sb->forward, sb->loop, netns, sb->vsock_path, &e) < 0)
+		sandbox_note(sb, "port-forward to this pod will not work: %s", e.msg);
+	sandbox_note(sb, "network %s: %u interfaces, address %s", netns, pod_net_nics(sb->net, &nics),
+		*pod_net_ip(sb->net) ? pod_net_ip(sb->net) : "none");
 	return r;
 }
 

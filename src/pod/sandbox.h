@@ -16,6 +16,7 @@
 #include "agent.pb-c.h"
 #include "base/loop.h"
 #include "pod/driver.h"
+#include "pod/forward.h"
 #include "pod/hvsock.h"
 #include "pod/net.h"
 #include "pod/podlog.h"
@@ -59,7 +60,8 @@ struct sandbox {
 
 	const struct vm_driver *driver;
 	struct vm *vm;
-	struct pod_net *net; /* NULL: loopback only */
+	struct pod_net *net;	 /* NULL: loopback only */
+	struct forward *forward; /* NULL: no namespace, or a kernel that cannot */
 	char vsock_path[PATH_LEN];
 	char driver_reason[240];
 	char kernel[66]; /* of the guest, printable; "" until it is up */
@@ -83,8 +85,8 @@ struct sandbox {
 int sandbox_init(struct sandbox *sb, struct loop *loop, const struct pod_home *home, const struct sandbox_callbacks *cb,
 	struct err *err) must_check;
 /*
- * Attaches the pod to the network namespace at this path (pod/net.h), which is kept in the state for pod_reap. Undone by
- * sandbox_stop. After a failure only sandbox_fini is allowed.
+ * Attaches the pod to the network namespace at this path (pod/net.h), which is kept in the state for pod_reap, and opens
+ * port forwarding there (pod/forward.h; where the kernel has no means for it the timeline says so). Undone by sandbox_stop. After a failure only sandbox_fini is allowed.
  */
 int sandbox_network(struct sandbox *sb, const char *netns, struct err *err) must_check;
 /* Starts the VM. Its folder share_dir must exist. After a failure only sandbox_fini is allowed. */
