@@ -23,7 +23,7 @@
 #include "net/netlink.h"
 
 #define DEVICES_MAX 64
-#define PEER_MARK " peer "
+#define ADDRESS_TEXT_MAX (3 * INET_TEXT_MAX + 16)
 #define MTU_MIN 68
 #define MTU_MAX 65535
 
@@ -31,7 +31,7 @@ typedef Podvm__Agent__V1__ConfigureRequest request;
 typedef Podvm__Agent__V1__Interface interface;
 
 struct address {
-	struct inet_addr local, peer; /* peer.family 0: none */
+	struct inet_addr local, peer, broadcast; /* family 0: none */
 };
 
 struct device {
@@ -50,25 +50,33 @@ struct net_setup {
 
 /* ---- checks ---- */
 
+/* LOCAL/PREFIX or LOCAL peer PEER/PREFIX, then perhaps brd BROADCAST: words as ip(8) has them. */
 static int parse_address(struct address *ret, const char *text, struct err *err)
 {
-	const char *mark = strstr(text, PEER_MARK);
-	char local[INET_TEXT_MAX];
-	size_t n = mark ? (size_t)(mark - text) : 0;
-	int r;
+	char copy[ADDRESS_TEXT_MAX], *save = NULL, *word[6];
+	struct address a = {0};
+	unsigned n = 0, at = 1;
+	bool peer;
+	int r = str_format(copy, sizeof(copy), err, "%s", text);
 
-	*ret = (struct address){0};
-	if (!mark)
-		return inet_parse(&ret->local, text, true, err);
-	if (n >= sizeof(local))
-		return err_set(err, EINVAL, "'%.80s' is no IP address", text);
-	memcpy(local, text, n);
-	local[n] = '\0';
-	r = inet_parse(&ret->local, local, false, err);
-	if (r == 0)
-		r = inet_parse(&ret->peer, mark + strlen(PEER_MARK), true, err);
-	if (r == 0 && ret->peer.family != ret->local.family)
-		return err_set(err, EINVAL, "'%.80s' mixes IPv4 and IPv6", text);
+	if (r < 0)
+		return r;
+	for (char *w = strtok_r(copy, " ", &save); w && n < ARRAY_SIZE(word); w = strtok_r(NULL, " ", &save))
+		word[n++] = w;
+	peer = n >= 3 && str_eq(word[1], "peer");
+	r = inet_parse(&a.local, n ? word[0] : "", !peer, err);
+	if (r == 0 && peer) {
+		r = inet_parse(&a.peer, word[2], true, err);
+		at = 3;
+	}
+	if (r == 0 && n == at + 2 && str_eq(word[at], "brd"))
+		r = inet_parse(&a.broadcast, word[at + 1], false, err);
+	else if (r == 0 && n != at)
+		r = err_set(err, EINVAL, "'%.80s' is no address", text);
+	if (r == 0 && ((a.peer.family && a.peer.family != a.local.family) ||
+			      (a.broadcast.family && (a.broadcast.family != AF_INET || a.local.family != AF_INET))))
+		r = err_set(err, EINVAL, "'%.80s' mixes IPv4 and IPv6", text);
+	*ret = a;
 	return r;
 }
 
@@ -306,6 +314,8 @@ static int add_address(struct net_setup *s, uint32_t index, const char *text, st
 	nl_start(&rq, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &m, sizeof(m));
 	nl_put(&rq, IFA_LOCAL, a.local.bytes, n);
 	nl_put(&rq, IFA_ADDRESS, a.peer.family ? a.peer.bytes : a.local.bytes, n);
+	if (a.broadcast.family)
+		nl_put(&rq, IFA_BROADCAST, a.broadcast.bytes, n);
 	nl_put_u32(&rq, IFA_FLAGS, IFA_F_PERMANENT | IFA_F_NODAD | IFA_F_NOPREFIXROUTE);
 	return nl_ask(&s->nl, &rq, err) < 0 ? err_wrap(err, "address %s", text) : 0;
 }

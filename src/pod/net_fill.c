@@ -7,10 +7,10 @@
 #include "base/bytes.h"
 #include "pod/net_impl.h"
 
-#define PEER_TEXT_MAX (2 * INET_TEXT_MAX + 8)
+#define ADDRESS_TEXT_MAX (3 * INET_TEXT_MAX + 16)
 
 struct address_text {
-	char text[PEER_TEXT_MAX];
+	char text[ADDRESS_TEXT_MAX];
 };
 
 struct interface {
@@ -64,7 +64,7 @@ static int add_addresses(struct net_message *m, struct interface *to, const stru
 {
 	for (unsigned i = 0; i < conf->n_addresses; i++) {
 		const struct net_address *a = &conf->addresses[i];
-		char local[INET_TEXT_MAX], peer[INET_TEXT_MAX];
+		char local[INET_TEXT_MAX], peer[INET_TEXT_MAX], broadcast[INET_TEXT_MAX];
 		char *text = m->addresses[m->n_addresses].text;
 
 		if (a->link != link->index)
@@ -74,7 +74,9 @@ static int add_addresses(struct net_message *m, struct interface *to, const stru
 				err, E2BIG, "interface %s has more than %d addresses", link->name, NET_ADDRESSES_MAX);
 		inet_text(local, &a->local, !a->peer.family);
 		inet_text(peer, &a->peer, true);
-		(void)snprintf(text, PEER_TEXT_MAX, "%s%s%s", local, *peer ? " peer " : "", peer);
+		inet_text(broadcast, &a->broadcast, false);
+		(void)snprintf(text, ADDRESS_TEXT_MAX, "%s%s%s%s%s", local, *peer ? " peer " : "", peer,
+			*broadcast ? " brd " : "", broadcast);
 		to->addresses[to->m.n_addresses++] = text;
 		m->n_addresses++;
 	}

@@ -24,7 +24,7 @@ struct net_link {
 
 struct net_address {
 	uint32_t link;
-	struct inet_addr local, peer; /* peer.family 0: none */
+	struct inet_addr local, peer, broadcast; /* family 0: none */
 };
 
 struct net_route {

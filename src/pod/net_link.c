@@ -162,6 +162,8 @@ int net_address_read(struct net_address *ret, const struct nlmsghdr *h, struct e
 			good = take_address(&first, &a, info.ifa_family, info.ifa_prefixlen);
 		else if (a.type == IFA_LOCAL)
 			good = take_address(&local, &a, info.ifa_family, info.ifa_prefixlen);
+		else if (a.type == IFA_BROADCAST)
+			good = host_prefix(&addr.broadcast, &a, info.ifa_family);
 		else if (a.type == IFA_FLAGS)
 			good = nl_u32(&a, &flags);
 		if (!good)
