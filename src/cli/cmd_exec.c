@@ -16,10 +16,8 @@
 #include <getopt.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <termios.h>
 
 #include "agent.pb-c.h"
 #include "base/bytes.h"
@@ -27,6 +25,7 @@
 #include "base/loop.h"
 #include "cli/cmd.h"
 #include "cli/exec_process.h"
+#include "cli/term.h"
 #include "rpc/ttrpc.h"
 
 #define PENDING_MAX 65536
@@ -64,45 +63,13 @@ struct exec {
 	struct buf pending; /* read from our stdin, not yet sent */
 	struct loop_timer drain;
 
-	bool raw;
-	struct termios saved;
+	struct term term;
 
 	bool ended;
 	int status;
 	unsigned interrupts;
 	struct err err; /* why it could not go on; code 0: nothing */
 };
-
-/* ---- the terminal ---- */
-
-static void raw_mode(struct exec *x)
-{
-	struct termios t;
-
-	if (!x->tty || !x->interactive || tcgetattr(STDIN_FILENO, &x->saved) < 0)
-		return;
-	t = x->saved;
-	cfmakeraw(&t);
-	x->raw = tcsetattr(STDIN_FILENO, TCSANOW, &t) == 0;
-}
-
-static void restore_mode(struct exec *x)
-{
-	if (x->raw)
-		(void)tcsetattr(STDIN_FILENO, TCSANOW, &x->saved);
-	x->raw = false;
-}
-
-static bool window_size(unsigned *rows, unsigned *columns)
-{
-	struct winsize ws;
-
-	if (ioctl(STDIN_FILENO, TIOCGWINSZ, &ws) < 0 && ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) < 0)
-		return false;
-	*rows = ws.ws_row;
-	*columns = ws.ws_col;
-	return ws.ws_row > 0 && ws.ws_col > 0;
-}
 
 /* ---- the end ---- */
 
@@ -269,7 +236,7 @@ static void send_size(struct exec *x)
 {
 	Podvm__Agent__V1__ResizePtyRequest req = PODVM__AGENT__V1__RESIZE_PTY_REQUEST__INIT;
 
-	if (!x->tty || !window_size(&req.rows, &req.columns))
+	if (!x->tty || !term_size(&req.rows, &req.columns))
 		return;
 	req.container_id = x->container_id;
 	req.exec_id = x->exec_id;
@@ -358,7 +325,7 @@ static int create(struct exec *x, struct err *err)
 	int r = new_id(x, err);
 
 	if (x->tty)
-		(void)window_size(&p.rows, &p.columns);
+		(void)term_size(&p.rows, &p.columns);
 	if (r == 0)
 		r = exec_process_make(&p, &process, err);
 	if (r == 0)
@@ -463,7 +430,7 @@ static void forget(struct exec *x)
 
 static void exec_fini(struct exec *x)
 {
-	restore_mode(x);
+	term_restore(&x->term);
 	ttrpc_client_free(x->client);
 	loop_timer_cancel(&x->drain);
 	for (unsigned i = 0; i < ARRAY_SIZE(x->out); i++) {
@@ -494,9 +461,10 @@ static int exec_all(struct exec *x, const char *pod, struct err *err)
 		r = start(x, err);
 	if (r < 0)
 		return r;
-	raw_mode(x);
+	if (x->tty && x->interactive)
+		(void)term_raw(&x->term);
 	r = loop_run(x->loop);
-	restore_mode(x);
+	term_restore(&x->term);
 	if (r < 0)
 		return err_set(err, -r, "event loop: %s", strerror(-r));
 	if (x->err.code) {

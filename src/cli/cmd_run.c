@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "cli/cmd.h"
+#include "cli/term.h"
 #include "image/image.h"
 #include "kube/kube.h"
 #include "pod/net.h"
@@ -25,6 +26,7 @@
 #define SECCOMP_MAX (1u << 20)
 #define STDIN_CHUNK 4096
 #define STDIN_RETRY_NS (10 * NS_PER_MS)
+#define CTRL_C 3
 
 struct run {
 	bool detach, timings, quiet;
@@ -44,6 +46,7 @@ struct run {
 	char in_bytes[STDIN_CHUNK];
 	size_t in_from, in_to;
 	bool in_eof;
+	struct term term; /* raw from the moment when everything runs, if the container that reads has a terminal */
 
 	int report_fd; /* to the waiting parent; -1 in the foreground or when told */
 	int exit_code;
@@ -149,6 +152,7 @@ static void on_output(void *ctx, const struct kube_container *c, enum pod_stream
 {
 	struct run *run = ctx;
 	int fd = stream == POD_STDERR ? STDERR_FILENO : STDOUT_FILENO;
+	const char *end = run->term.raw ? "\r\n" : "\n";
 	char front[80];
 
 	if (c->tty) {
@@ -158,13 +162,19 @@ static void on_output(void *ctx, const struct kube_container *c, enum pod_stream
 	}
 	(void)snprintf(front, sizeof(front), "[%s] ", c->name);
 	if (fd_write_all(fd, front, strlen(front)) < 0 || fd_write_all(fd, bytes, n) < 0 ||
-		fd_write_all(fd, "\n", 1) < 0)
+		fd_write_all(fd, end, strlen(end)) < 0)
 		stop_by_output(run);
+}
+
+/* A line of our own. */
+static void say(const struct run *run, const char *text)
+{
+	(void)fprintf(stderr, "podvm: %s%s\n", text, run->term.raw ? "\r" : "");
 }
 
 static void on_notice(void *ctx, const char *text)
 {
-	(void)fprintf(stderr, "podvm: %s\n", text);
+	say(ctx, text);
 }
 
 static void report(struct run *run, int ok)
@@ -179,9 +189,37 @@ static void report(struct run *run, int ok)
 	close_fd(&run->report_fd);
 }
 
+/* The container that reads our standard input; NULL: none, or we are in the background. */
+static const struct kube_container *reader(const struct run *run)
+{
+	for (size_t i = run->spec->n_init; i < run->spec->n_containers && !run->detach; i++)
+		if (run->spec->containers[i].stdin_open)
+			return &run->spec->containers[i];
+	return NULL;
+}
+
+static bool reader_has_terminal(const struct run *run)
+{
+	const struct kube_container *c = reader(run);
+
+	return c && c->tty;
+}
+
+static void send_size(struct run *run)
+{
+	unsigned rows, columns;
+
+	if (reader_has_terminal(run) && term_size(&rows, &columns))
+		pod_resize(run->pod, rows, columns);
+}
+
 static void on_running(void *ctx)
 {
-	report(ctx, 1);
+	struct run *run = ctx;
+
+	if (reader_has_terminal(run))
+		(void)term_raw(&run->term);
+	report(run, 1);
 }
 
 static void on_ended(void *ctx, int exit_code, const char *why)
@@ -198,9 +236,13 @@ static void on_signal(void *ctx, int signo)
 	struct run *run = ctx;
 	char why[64];
 
+	if (signo == SIGWINCH) {
+		send_size(run);
+		return;
+	}
 	(void)snprintf(why, sizeof(why), "signal %d", signo);
 	if (!run->quiet && !run->detach)
-		(void)fprintf(stderr, "podvm: stopping (again to kill at once)\n");
+		say(run, "stopping (again to kill at once)");
 	pod_stop(run->pod, why);
 }
 
@@ -231,6 +273,11 @@ static void in_push(struct run *run)
 {
 	run->in_from += pod_stdin(run->pod, run->in_bytes + run->in_from, run->in_to - run->in_from);
 	if (run->in_from < run->in_to) {
+		/* In raw mode Ctrl-C is a byte for the container. One that does not run, or not read, must not hold us. */
+		if (run->term.raw && memchr(run->in_bytes + run->in_from, CTRL_C, run->in_to - run->in_from)) {
+			run->in_from = run->in_to;
+			on_signal(run, SIGINT);
+		}
 		loop_remove_fd(&run->in_src);
 		loop_timer_set(run->loop, &run->in_timer, STDIN_RETRY_NS, on_in_retry);
 		return;
@@ -244,14 +291,6 @@ static void in_push(struct run *run)
 	if (!run->in_src.loop && loop_add_fd(run->loop, &run->in_src, STDIN_FILENO, EPOLLIN, on_in, NULL) < 0) {
 		on_in(&run->in_src, EPOLLIN);
 	}
-}
-
-static bool wants_stdin(const struct run *run)
-{
-	for (size_t i = run->spec->n_init; i < run->spec->n_containers; i++)
-		if (run->spec->containers[i].stdin_open)
-			return !run->detach;
-	return false;
 }
 
 /* ---- the supervisor ---- */
@@ -280,6 +319,8 @@ static int supervise(struct run *run, struct err *err)
 	(void)sigaddset(&set, SIGINT);
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigaddset(&set, SIGHUP);
+	(void)sigaddset(&set, SIGQUIT);
+	(void)sigaddset(&set, SIGWINCH);
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (r == 0)
 		r = loop_add_signals(run->loop, &set, on_signal, run, err);
@@ -287,9 +328,11 @@ static int supervise(struct run *run, struct err *err)
 		r = pod_new(&run->pod, run->loop, &opts, err);
 	if (r < 0)
 		return r;
-	if (wants_stdin(run))
+	if (reader(run))
 		in_push(run);
+	send_size(run);
 	r = loop_run(run->loop);
+	term_restore(&run->term);
 	if (r < 0)
 		err_set(err, -r, "event loop: %s", strerror(-r));
 	if (run->timings && (timings = pod_timings(run->pod)))
@@ -460,17 +503,19 @@ const struct cmd cmd_run = {
 	.name = "run",
 	.args = "FILE",
 	.summary = "run a Pod from a YAML file in its own micro-VM",
-	.description = "Reads one Pod document, and the ConfigMap and Secret documents in the same file (- reads "
-		       "standard input), fetches "
-		       "the images that are not there yet, and runs the Pod in a virtual machine of its own.\n"
-		       "\n"
-		       "In the foreground the containers' output is shown with their names in front, Ctrl-C stops the "
-		       "Pod within its "
-		       "terminationGracePeriodSeconds (a second one kills it at once), and nothing is left when the "
-		       "command returns. Its "
-		       "exit status is that of the first container that failed, in the order of the file; 0 when all "
-		       "succeeded; 1 when "
-		       "the Pod could not run; 2 for wrong usage.",
+	.description =
+		"Reads one Pod document, and the ConfigMap and Secret documents in the same file (- reads "
+		"standard input), fetches "
+		"the images that are not there yet, and runs the Pod in a virtual machine of its own.\n"
+		"\n"
+		"In the foreground the containers' output is shown with their names in front, Ctrl-C stops the "
+		"Pod within its "
+		"terminationGracePeriodSeconds (a second one kills it at once), and nothing is left when the "
+		"command returns. When the first container with stdin: true also has tty: true, the terminal is passed "
+		"through to it, Ctrl-C included; end its program, or use podvm stop. Its "
+		"exit status is that of the first container that failed, in the order of the file; 0 when all "
+		"succeeded; 1 when "
+		"the Pod could not run; 2 for wrong usage.",
 	.examples =
 		"podvm run examples/hello.yaml\trun in the foreground\n"
 		"podvm run -d pod.yaml\trun in the background; prints the pod's id once all containers have started\n"

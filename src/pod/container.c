@@ -253,6 +253,7 @@ void container_attached(struct pod_container *c)
 		return;
 	timing_end(&c->pod->sb, c->timing);
 	c->timing = timing_start(&c->pod->sb, "start %s", c->spec->name);
+	container_resize(c); /* the program shall see the right size from its first look */
 	req.container_id = c->id;
 	req.exec_id = (char *)(uintptr_t) "";
 	r = sandbox_call(&c->pod->sb, "StartProcess", &req.base, &podvm__agent__v1__start_process_response__descriptor,
@@ -385,4 +386,23 @@ void container_stop(struct pod_container *c, bool kill)
 	if (sandbox_call(&c->pod->sb, "SignalProcess", &req.base, &podvm__agent__v1__empty__descriptor, CALL_TIMEOUT_MS,
 		    on_deleted, NULL, NULL, NULL) < 0)
 		sandbox_note(&c->pod->sb, "container %s: could not be signalled", c->spec->name);
+}
+
+/* ---- the terminal ---- */
+
+void container_resize(struct pod_container *c)
+{
+	Podvm__Agent__V1__ResizePtyRequest req = PODVM__AGENT__V1__RESIZE_PTY_REQUEST__INIT;
+	/* Between these the terminal is there; before and after, the next start tells. */
+	bool there = (c->state == CONTAINER_CREATING && !c->dials && c->out[0].open) || c->state == CONTAINER_RUNNING;
+
+	if (!there || !c->spec->tty || !c->rows || !c->columns)
+		return;
+	req.container_id = c->id;
+	req.exec_id = (char *)(uintptr_t) "";
+	req.rows = c->rows;
+	req.columns = c->columns;
+	/* A process that has just ended needs no size. */
+	(void)!sandbox_call(&c->pod->sb, "ResizePty", &req.base, &podvm__agent__v1__empty__descriptor, CALL_TIMEOUT_MS,
+		on_deleted, NULL, NULL, NULL);
 }

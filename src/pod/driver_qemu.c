@@ -371,6 +371,8 @@ static int kvm_access(struct spawn *sp, struct err *err)
 
 static int start_child(struct child *c, struct spawn *sp, int log_fd, struct err *err)
 {
+	/* Ctrl-C at the terminal is for podvm alone, which then stops the containers: it must not hit the VM. */
+	sp->new_session = true;
 	sp->fds[sp->n_fds++] = (struct spawn_fd){.parent = log_fd, .child = STDERR_FILENO};
 	sp->fds[sp->n_fds++] = (struct spawn_fd){.parent = log_fd, .child = STDOUT_FILENO};
 	return spawn_start(sp, &c->pid, &c->pidfd, err);

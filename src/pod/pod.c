@@ -467,3 +467,14 @@ void pod_stdin_close(struct pod *pod)
 	if (c)
 		input_close(c);
 }
+
+void pod_resize(struct pod *pod, unsigned rows, unsigned columns)
+{
+	struct pod_container *c = stdin_container(pod);
+
+	if (!c || !c->spec->tty)
+		return;
+	c->rows = rows;
+	c->columns = columns;
+	container_resize(c);
+}

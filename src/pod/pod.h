@@ -57,6 +57,8 @@ void pod_stop(struct pod *pod, const char *why);
 /* Bytes for the stdin of the first container with stdin: true; returns how many were taken (0: full, or nobody reads). */
 size_t pod_stdin(struct pod *pod, const char *bytes, size_t n);
 void pod_stdin_close(struct pod *pod);
+/* The window of that container's terminal, now and for its next instances. No-op when it has none. */
+void pod_resize(struct pod *pod, unsigned rows, unsigned columns);
 
 const char *pod_id(const struct pod *pod);
 /* The phases of the start with their times, as text lines of a waterfall; malloc'ed. NULL: no memory. */

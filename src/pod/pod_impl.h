@@ -68,7 +68,8 @@ struct pod_container {
 	struct loop_timer timer; /* back-off, or the bound on draining */
 	struct output out[2];
 	struct input in;
-	int timing; /* index of the current phase's timing */
+	unsigned rows, columns; /* of the terminal; 0: not known */
+	int timing;		/* index of the current phase's timing */
 };
 
 struct pod {
@@ -104,6 +105,8 @@ void container_fini(struct pod_container *c);
 void container_start(struct pod_container *c);
 /* SIGTERM (or the image's stop signal); kill: SIGKILL to all of its processes. */
 void container_stop(struct pod_container *c, bool kill);
+/* Tells the guest c->rows and c->columns, if there is a terminal to tell. */
+void container_resize(struct pod_container *c);
 /* Has ended and will not come back? */
 bool container_done(const struct pod_container *c);
 const char *container_state_name(enum container_state s);
