@@ -107,9 +107,10 @@ static int open_existing(struct fs_req *req, int dirfd, const char *name)
 			fs_handle_release(&req->fs->handles, fs_handle_get(&req->fs->handles, out->open.fh, ino));
 	}
 	if (r < 0) {
-		fs_inode_forget(&req->fs->inodes, ino, 1);
 		/* Something else appeared there since the guest looked: let it look again. */
-		return ino->type == S_IFREG ? r : -ESTALE;
+		r = ino->type == S_IFREG ? r : -ESTALE;
+		fs_inode_forget(&req->fs->inodes, ino, 1); /* may have been the last who knew it */
+		return r;
 	}
 	return sizeof(*out);
 }
