@@ -49,7 +49,7 @@ struct agent {
 	int cgroup_fd;	       /* CGROUP_DIR/PODS_CGROUP */
 	bool configuring;      /* Configure was called */
 	bool configured;       /* ... and succeeded */
-	char crun_version[32]; /* "" until asked for */
+	char crun_version[32]; /* as the image's builder wrote it down */
 	int pid_ns_pid;	       /* init of the shared PID namespace; 0: containers have their own */
 	struct loop_timer power_timer;
 

@@ -291,11 +291,29 @@ void container_exec_ended(struct process *p)
 {
 	struct ttrpc_request *rq = take_ptr(p->delete_rq);
 
-	if (!rq)
+	if (!rq && !p->abandoned)
 		return;
 	remember_deleted(p->agent, p->container->id, p->id);
 	process_free(p);
-	reply_empty(rq);
+	if (rq)
+		reply_empty(rq);
+}
+
+void container_abandon(struct process *p)
+{
+	p->abandoned = true;
+	switch (p->state) {
+	case PROCESS_RUNNING:
+		log_info("container %s: exec %s: its streams are gone: SIGHUP", p->container->id, p->id);
+		(void)kill(p->pid, SIGHUP);
+		break;
+	case PROCESS_CREATED:
+	case PROCESS_EXITED:
+		container_exec_ended(p);
+		break;
+	default: /* STARTING: on_exec_started comes back here */
+		break;
+	}
 }
 
 void container_ended(struct container *c)
@@ -518,6 +536,8 @@ static void on_exec_started(struct crun_job *job, int r, const struct err *err)
 		(void)err_wrap(&why, "container %s: exec %s", p->container->id, p->id);
 		/* It never ran: it can be deleted, and who waits learns it. */
 		process_failed(p, &why);
+		if (p->abandoned)
+			container_exec_ended(p);
 		forget_orphans(a);
 		ttrpc_fail(rq, &why);
 		return;
@@ -526,6 +546,8 @@ static void on_exec_started(struct crun_job *job, int r, const struct err *err)
 	p->state = PROCESS_RUNNING;
 	got_pid(p, pid);
 	forget_orphans(a);
+	if (p->abandoned && p->state == PROCESS_RUNNING)
+		container_abandon(p);
 }
 
 static int start_exec(struct process *p, struct err *err)
@@ -621,6 +643,8 @@ static int create_exec(struct container *c, const Podvm__Agent__V1__CreateExecRe
 		return r;
 	}
 	p->state = PROCESS_CREATED;
+	if (req->hang_up)
+		process_hang_up(p);
 	return 0;
 }
 

@@ -53,6 +53,8 @@ int container_signal(struct process *p, int signo, bool all, struct err *err) mu
 
 /* Its first process was reaped. */
 void container_ended(struct container *c);
+/* An exec whose streams have gone (CreateExecRequest.hang_up): ends it, and deletes it when it has ended. It may be gone afterwards. */
+void container_abandon(struct process *p);
 /* An exec of it was reaped: answers a DeleteProcess that waits for that. It may be gone afterwards. */
 void container_exec_ended(struct process *p);
 /* Looks at memory.events and tells when it has grown. */

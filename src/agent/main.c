@@ -19,6 +19,7 @@
 #include "agent/pause.h"
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "base/heap.h"
 #include "base/log.h"
 
 static struct agent agent = {.initramfs_fd = -1, .cgroup_fd = -1, .rpc_fd = -1, .stream_fd = -1};
@@ -125,6 +126,19 @@ static void open_console(void)
 	log_init(fd, level, "agent", NULL);
 }
 
+#define CRUN_VERSION_PATH "/etc/crun-version"
+
+/* An image that does not say is no reason to stay down. */
+static void read_crun_version(struct agent *a)
+{
+	auto_free char *text = NULL;
+
+	if (file_read(AT_FDCWD, CRUN_VERSION_PATH, sizeof(a->crun_version) - 1, &text, NULL, NULL) < 0)
+		return;
+	text[strcspn(text, "\n")] = '\0';
+	(void)str_copy(a->crun_version, sizeof(a->crun_version), text);
+}
+
 static int make_tables(struct agent *a, struct err *err)
 {
 	a->containers = calloc(AGENT_CONTAINERS_MAX, sizeof(*a->containers));
@@ -134,6 +148,7 @@ static int make_tables(struct agent *a, struct err *err)
 		return err_set(err, ENOMEM, "tables: out of memory");
 	a->crun = (struct crun){.loop = a->loop, .path = CRUN_PATH};
 	events_init(&a->events, a->loop);
+	read_crun_version(a);
 	return streams_new(&a->streams, a, err);
 }
 
@@ -190,6 +205,7 @@ int main(int argc, char **argv)
 	}
 	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
 	agent.start_ns = (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+	heap_tight();
 	set_handlers();
 	if (boot(&agent, &err) < 0)
 		agent_panic("boot: %s", err.msg);

@@ -117,6 +117,7 @@ void process_free(struct process *p)
 	(void)err_set(&err, ESRCH, "container %s%s%s: was deleted", p->container->id, *p->id ? " exec " : "", p->id);
 	waiters_fail(p, &err);
 	loop_timer_cancel(&p->grace);
+	loop_timer_cancel(&p->hang_up_timer);
 	for (unsigned i = 0; i < 3; i++) {
 		stream_drop(&p->io[i]);
 		pump_fini(&p->io[i].pump);
@@ -199,6 +200,31 @@ static void input_over(struct process *p)
 	pump_end_close(&p->io[0].end);
 }
 
+/* Told at the next turn: a pump that has just ended may be on the stack. */
+static void on_hang_up(struct loop_timer *t)
+{
+	container_abandon(container_of(t, struct process, hang_up_timer));
+}
+
+void process_hang_up(struct process *p)
+{
+	p->hang_up = true;
+	loop_timer_set(p->agent->loop, &p->hang_up_timer, PROCESS_ATTACH_NS, on_hang_up);
+}
+
+/* The host closed an output stream. */
+static void reader_gone(struct process *p, struct process_io *io)
+{
+	if (!p->hang_up)
+		return;
+	io->closed = true;
+	if (p->terminal)
+		pump_stop(&p->io[0].pump); /* it writes to the same end */
+	pump_end_close(&io->end);
+	if (!p->io[1].stream && !p->io[2].stream && p->state != PROCESS_EXITED)
+		loop_timer_set(p->agent->loop, &p->hang_up_timer, 0, on_hang_up);
+}
+
 static void on_pump_ended(struct pump *pump, enum pump_why why)
 {
 	struct process *p = pump->ctx;
@@ -209,6 +235,8 @@ static void on_pump_ended(struct pump *pump, enum pump_why why)
 		input_over(p);
 	else if (why == PUMP_EOF)
 		io->closed = true;
+	else
+		reader_gone(p, io);
 	tell_if_done(p);
 }
 
@@ -237,6 +265,8 @@ int process_attach(struct process *p, unsigned fd, struct stream *s, struct pump
 		return err_set(err, EPIPE, "descriptor %u is closed", fd);
 	io->stream = s;
 	io->conn = conn;
+	if (fd > 0)
+		loop_timer_cancel(&p->hang_up_timer);
 	io_start(p, fd);
 	return 0;
 }

@@ -22,6 +22,7 @@
 #include "rpc/ttrpc.h"
 
 #define PROCESS_GRACE_NS (500 * NS_PER_MS)
+#define PROCESS_ATTACH_NS (60 * NS_PER_S)
 
 struct agent;
 struct container;
@@ -60,6 +61,9 @@ struct process {
 	struct loop_timer grace;
 	uint8_t exit_code;
 	bool drained;
+	bool hang_up;	/* belongs to its streams: see CreateExecRequest.hang_up */
+	bool abandoned; /* ... and they are gone */
+	struct loop_timer hang_up_timer;
 	uint64_t exited_at_ns;
 };
 
@@ -86,6 +90,8 @@ int process_take_console(struct process *p, struct err *err) must_check;
 
 /* Connects `conn` (the end of `s`) to the process's descriptor. -EBUSY when it has a stream, -EPIPE when it is closed. */
 int process_attach(struct process *p, unsigned fd, struct stream *s, struct pump_end *conn, struct err *err) must_check;
+/* An exec that belongs to its streams: waits PROCESS_ATTACH_NS for them. When they have gone: container_abandon. */
+void process_hang_up(struct process *p);
 void process_close_stdin(struct process *p);
 int process_resize(struct process *p, unsigned rows, unsigned columns, struct err *err) must_check;
 

@@ -5,7 +5,8 @@
  *   CreateExec -> streams attached -> StartProcess -> bytes both ways, WaitProcess pending -> exit code -> DeleteProcess
  *
  * Two connections to the agent: one for the calls that follow each other, one for those that come while the process runs. The
- * process belongs to this command: when the command ends early, DeleteProcess kills it.
+ * process belongs to this command: when the command ends early, DeleteProcess kills it; when it is killed itself, the agent sees the
+ * streams go and sends SIGHUP.
  *
  * Standard input and output are shared with whoever started us, so they are never made non-blocking: input is read only when epoll
  * says so (or when it is a file, which never blocks), output is written as it comes, which also slows the process down.
@@ -338,6 +339,7 @@ static int create(struct exec *x, struct err *err)
 	req.process.len = strlen(process);
 	req.stdin = x->interactive;
 	req.terminal = x->tty;
+	req.hang_up = true; /* a kill -9 of this command must not leave it behind */
 	req.add_env = x->env;
 	req.n_add_env = x->n_env;
 	r = call(x, "CreateExec", &req.base, &podvm__agent__v1__empty__descriptor, err);

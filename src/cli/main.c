@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/heap.h"
 #include "base/log.h"
 #include "base/paths.h"
 #include "cli/cmd.h"
@@ -68,6 +69,7 @@ int main(int argc, char **argv)
 	const struct cmd *cmd;
 	int words = 0;
 
+	heap_tight();
 	log_init(STDERR_FILENO, LOG_INFO, "podvm", NULL);
 	if (argc < 2) {
 		help_print_all(stderr);

@@ -1,0 +1,53 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# `podvm exec` that ends in ways it was not meant to: its process in the guest must not be forgotten.
+
+bats_require_minimum_version 1.5.0
+load ../lib/common.bash
+
+setup() {
+	podvm_setup
+	pod sleeper Never "$(sh_container main 'exec sleep 1000')"
+	"$PODVM" run -d -q sleeper.yaml
+}
+teardown() {
+	"$PODVM" rm -f sleeper
+	assert_clean
+}
+
+runs() { "$PODVM" exec sleeper -- pgrep -f "$1" >pids && [ -s pids ]; }
+runs_not() { ! runs "$1"; }
+
+@test "podvm exec killed with -9: SIGHUP for its process, which is reaped and deleted" {
+	"$PODVM" exec sleeper -- sleep 771 &
+	client=$!
+	wait_for 30 runs "sleep 77[1]"
+	kill -9 $client
+	wait_for 30 runs_not "sleep 77[1]"
+	"$PODVM" logs --all sleeper >log
+	[ "$(grep -c 'its streams are gone: SIGHUP' log)" -eq 1 ]
+}
+
+@test "podvm exec -it killed with -9: the terminal hangs up" {
+	"$ROOT/tests/lib/terminal" 'type sleep 772; echo over\r
+		wait sleep 772
+		kill SIGKILL' -- "$PODVM" exec -it sleeper -- sh >out || true
+	wait_for 30 runs_not "sleep 77[2]"
+}
+
+@test "a process that ignores SIGHUP goes on, and its end is not forgotten" {
+	"$PODVM" exec sleeper -- sh -c "trap '' HUP; touch /tmp/up; until [ -e /tmp/go ]; do sleep 0.1; done; touch /tmp/done" &
+	client=$!
+	wait_for 30 "$PODVM" exec sleeper -- test -e /tmp/up
+	kill -9 $client
+	wait_for 30 bash -c "'$PODVM' logs --all sleeper | grep -q 'streams are gone'"
+	"$PODVM" exec sleeper -- touch /tmp/go
+	wait_for 30 "$PODVM" exec sleeper -- test -e /tmp/done
+	wait_for 30 runs_not "until"
+}
+
+@test "a reader that goes away ends the writer: exec ... yes | head" {
+	timeout 60 "$PODVM" exec sleeper -- yes | head -n 1 >out
+	[ "$(cat out)" = y ]
+	wait_for 30 runs_not "^yes"
+}
