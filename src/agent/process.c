@@ -265,6 +265,7 @@ int process_attach(struct process *p, unsigned fd, struct stream *s, struct pump
 		return err_set(err, EPIPE, "descriptor %u is closed", fd);
 	io->stream = s;
 	io->conn = conn;
+	conn->one_way = fd > 0;
 	if (fd > 0)
 		loop_timer_cancel(&p->hang_up_timer);
 	io_start(p, fd);

@@ -16,7 +16,9 @@ static void end_watch(struct pump_end *e)
 {
 	bool in = e->reader && !e->reader->eof && e->reader->pend.len == 0;
 	bool out = e->writer && e->writer->pend.len > 0;
-	uint32_t want = (in ? (uint32_t)EPOLLIN : 0) | (out ? (uint32_t)EPOLLOUT : 0);
+	/* A vsock whose peer has closed reports EPOLLRDHUP and no EPOLLHUP: as long as we could still send. */
+	uint32_t want = (in ? (uint32_t)EPOLLIN : 0) | (out ? (uint32_t)EPOLLOUT : 0) |
+			(e->writer && e->one_way ? (uint32_t)EPOLLRDHUP : 0);
 	/* The pty is the only end that is a source and no socket and still written to; it hangs up level-triggered. */
 	bool watch = want || (e->writer && (e->is_socket || !e->reader));
 	struct err err;
@@ -149,9 +151,10 @@ static void on_end(struct loop_fd *src, uint32_t events)
 {
 	struct pump_end *e = container_of(src, struct pump_end, src);
 	struct pump *reader = e->reader, *writer = e->writer;
+	uint32_t gone = (uint32_t)(EPOLLERR | EPOLLHUP) | (e->one_way ? (uint32_t)EPOLLRDHUP : 0);
 
 	/* A sink that hung up takes no more; what it has of the other direction is read below first. */
-	if (writer && (events & (EPOLLERR | EPOLLHUP)) && (e->is_socket || !reader)) {
+	if (writer && (events & gone) && (e->is_socket || !reader)) {
 		if (reader) {
 			pump_run(reader);
 			if (e->writer != writer)

@@ -22,6 +22,7 @@ struct pump_end {
 	struct loop *loop;
 	int fd; /* owned; -1: closed */
 	bool is_socket;
+	bool one_way; /* a sink whose peer never sends: that it shuts its side means that it has gone */
 	struct loop_fd src;
 	struct pump *reader, *writer; /* running pumps; set by pump_start */
 };

@@ -13,6 +13,7 @@
  *  10     the container id, then the exec id
  *
  * STREAM_STDIO: one connection per descriptor. With a terminal only fd 0 (to the terminal) and fd 1 (from it) exist.
+ *   The host never sends on fd 1 and 2; when it closes one, or shuts its side, that stream has ended.
  * STREAM_DIAL: the agent connects to localhost:port in the guest by TCP (IPv4, then IPv6).
  * STREAM_DIAL_UDP: the same by UDP. The stream carries datagrams (rpc/dgram.h): for each a length of two bytes, little endian, at most
  *   65507, and its bytes. One stream is one socket of the guest, so answers find their way; a client of the host has one for itself.
