@@ -45,13 +45,14 @@ struct agent {
 	struct loop_fd rpc_listener;
 	int rpc_fd, stream_fd; /* listening AF_VSOCK sockets */
 	uint64_t start_ns;     /* CLOCK_BOOTTIME when main began */
-	int initramfs_fd;      /* the root with the modules, until Configure has loaded the last */
+	int initramfs_fd;      /* the root with the modules, until tidy_timer has removed them */
 	int cgroup_fd;	       /* CGROUP_DIR/PODS_CGROUP */
 	bool configuring;      /* Configure was called */
 	bool configured;       /* ... and succeeded */
 	char crun_version[32]; /* as the image's builder wrote it down */
 	int pid_ns_pid;	       /* init of the shared PID namespace; 0: containers have their own */
 	struct loop_timer power_timer;
+	struct loop_timer tidy_timer;
 
 	struct container *containers; /* [AGENT_CONTAINERS_MAX] */
 	struct process *processes;    /* [AGENT_PROCESSES_MAX] */

@@ -22,6 +22,7 @@
 
 #define RESOURCES_MAX (64u << 10)
 #define POWER_OFF_NS (50 * NS_PER_MS)
+#define TIDY_NS (5 * NS_PER_S)
 
 typedef Podvm__Agent__V1__ProcessRequest process_request;
 
@@ -108,6 +109,12 @@ static void get_info(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage
 	ttrpc_reply(rq, &info.base);
 }
 
+/* The modules' files: not while the first containers are being started. */
+static void on_tidy(struct loop_timer *t)
+{
+	boot_free_modules(&container_of(t, struct agent, tidy_timer)->initramfs_fd);
+}
+
 static void configure(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *req)
 {
 	Podvm__Agent__V1__ConfigureResponse reply = PODVM__AGENT__V1__CONFIGURE_RESPONSE__INIT;
@@ -122,7 +129,7 @@ static void configure(void *ctx, struct ttrpc_request *rq, const ProtobufCMessag
 	else
 		r = configure_guest(a, (const Podvm__Agent__V1__ConfigureRequest *)req, &err);
 	if (!a->configuring)
-		boot_free_modules(&a->initramfs_fd);
+		loop_timer_set(a->loop, &a->tidy_timer, TIDY_NS, on_tidy);
 	if (r < 0) {
 		if (!a->configuring)
 			log_error("configure: %s", err.msg);
