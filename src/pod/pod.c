@@ -60,13 +60,15 @@ static void on_end(struct loop_timer *t)
 
 void pod_end(struct pod *pod, int exit_code, const char *fmt, ...)
 {
+	char text[sizeof(pod->message)];
 	va_list ap;
 
 	if (pod->ending)
 		return;
 	va_start(ap, fmt);
-	(void)vsnprintf(pod->message, sizeof(pod->message), fmt, ap);
+	(void)vsnprintf(text, sizeof(text), fmt, ap); /* the arguments may be pod->message itself */
 	va_end(ap);
+	memcpy(pod->message, text, sizeof(text));
 	pod->exit_code = exit_code;
 	pod->finished_ns = time_real_ns();
 	set_phase(pod, exit_code || *pod->message ? PHASE_FAILED : PHASE_SUCCEEDED);
@@ -99,7 +101,8 @@ static void finish(struct pod *pod)
 	for (size_t i = 0; i < pod->spec->n_containers && !code; i++)
 		if (!pod->containers[i].spec->sidecar)
 			code = pod->containers[i].exit_code;
-	pod_end(pod, code, "%s", pod->message);
+	/* A reason without a failed container (deadline, eviction) is a failure all the same. */
+	pod_end(pod, code ? code : *pod->message != '\0', "%s", pod->message);
 }
 
 /* The last sidecar that still runs gets its signal; when none is left the pod is at its end. */
