@@ -16,7 +16,7 @@
 #include "base/fd.h"
 #include "virtio/test_driver.h"
 
-#define CHAINS 400000u
+#define CHAINS 100000u
 #define DEADLINE_NS (20 * NS_PER_S)
 
 enum {

@@ -11,8 +11,14 @@ podvm_setup() {
 	export PODVM_RUN=$BATS_TEST_TMPDIR/run
 	mkdir -p "$PODVM_RUN"
 	cd "$BATS_TEST_TMPDIR" || return 1
-	BEFORE_MOUNTS=$(wc -l </proc/self/mountinfo)
+	BEFORE_MOUNTS=$(our_mounts)
 	PODS_BEFORE=$(ls "$PODVM_STATE/pods" 2>/dev/null || true)
+}
+
+# The mounts that this test's pods can have made in this mount namespace; others may use the machine too.
+our_mounts() {
+	awk -v run="$BATS_TEST_TMPDIR" -v state="$PODVM_STATE" \
+		'index($0, run) || index($5, state) == 1 || $0 ~ /podvm/ && $5 ~ /^\/run/' /proc/self/mountinfo
 }
 
 # The processes that belong to this test's run folder: by environment (podvm) or by an ancestor that has it.
@@ -31,7 +37,8 @@ assert_clean() {
 	[[ -z $left ]] || { echo "left in the run folder: $left" && return 1; }
 	left=$(comm -13 <(sort <<<"$PODS_BEFORE") <(ls "$PODVM_STATE/pods" 2>/dev/null | sort))
 	[[ -z $left ]] || { echo "left in the state folder: $left" && return 1; }
-	[[ $(wc -l </proc/self/mountinfo) == "$BEFORE_MOUNTS" ]] || { echo "left mounts:" && cat /proc/self/mountinfo && return 1; }
+	left=$(our_mounts)
+	[[ $left == "$BEFORE_MOUNTS" ]] || { echo "left mounts: $left" && return 1; }
 	left=$(podvm_processes)
 	[[ -z $left ]] || { echo "left processes: $left" && return 1; }
 }
