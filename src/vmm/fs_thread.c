@@ -34,14 +34,21 @@ static int serve(struct fs_thread *t, struct loop *loop, struct err *err)
 		.fds_max = t->fds_max,
 		.workers = WORKERS,
 	};
+	const uint64_t one = 1;
 	struct serve s = {0};
 	struct fs *fs = NULL;
 	int r = fs_new(&fs, loop, &fo, err);
 
 	if (r < 0)
 		return r;
-	r = serve_start(&s, loop, fs_dev(fs), t->opts->fs_sock, on_ended, t, err);
 	t->why.code = -1;
+	if (t->attach) {
+		r = t->attach(t->ctx, fs_dev(fs), err);
+		if (r == 0)
+			(void)!write(t->attached_fd, &one, sizeof(one));
+	} else {
+		r = serve_start(&s, loop, fs_dev(fs), t->opts->fs_sock, on_ended, t, err);
+	}
 	while (r == 0 && t->why.code < 0)
 		r = loop_turn(loop, -1);
 	serve_stop(&s);
@@ -59,7 +66,7 @@ static void *run(void *arg)
 	int r = loop_new(&loop, &err);
 
 	if (r == 0 && !t->opts->no_jail)
-		r = jail_thread(JAIL_FS, t->opts->seccomp, &landlock, &err);
+		r = jail_thread(t->attach ? JAIL_VM_FS : JAIL_FS, t->opts->seccomp, &landlock, &err);
 	if (r == 0 && !landlock)
 		log_debug("no Landlock for files on this kernel, going on without");
 	if (r == 0)
@@ -68,6 +75,8 @@ static void *run(void *arg)
 		t->why = err;
 	loop_free(loop);
 	(void)!write(t->end_fd, &one, sizeof(one));
+	if (t->attach)
+		(void)!write(t->attached_fd, &one, sizeof(one));
 	return NULL;
 }
 
@@ -88,13 +97,29 @@ static int spawn_thread(struct fs_thread *t)
 	return r;
 }
 
+static int wait_attached(struct fs_thread *t, struct err *err)
+{
+	uint64_t n;
+
+	if (read(t->attached_fd, &n, sizeof(n)) != sizeof(n))
+		return err_errno(err, "fs: wait for its thread");
+	if (t->why.code <= 0)
+		return 0;
+	*err = t->why;
+	return -err->code;
+}
+
 int fs_thread_start(struct fs_thread *t, const struct options *opts, int root_fd, int proc_fd, struct err *err)
 {
 	const rlim_t others = VSOCK_CONNS_MAX + FDS_OTHER;
 	struct rlimit rl = {0};
 	int r = 0;
 
-	*t = (struct fs_thread){.opts = opts, .root_fd = root_fd, .proc_fd = proc_fd, .end_fd = -1};
+	t->opts = opts;
+	t->root_fd = root_fd;
+	t->proc_fd = proc_fd;
+	t->end_fd = t->attached_fd = -1;
+	t->why = (struct err){0};
 	if (getrlimit(RLIMIT_NOFILE, &rl) < 0)
 		r = err_errno(err, "fs: limit of descriptors");
 	else if (rl.rlim_cur < 2 * others)
@@ -103,15 +128,17 @@ int fs_thread_start(struct fs_thread *t, const struct options *opts, int root_fd
 	if (r == 0) {
 		t->fds_max = (unsigned)MIN_OF(rl.rlim_cur - others, (rlim_t)1 << 20);
 		t->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		r = t->end_fd < 0 ? err_errno(err, "fs: eventfd") : 0;
+		t->attached_fd = t->attach ? eventfd(0, EFD_CLOEXEC) : -1;
+		r = t->end_fd < 0 || (t->attach && t->attached_fd < 0) ? err_errno(err, "fs: eventfd") : 0;
 	}
 	if (r == 0) {
 		r = spawn_thread(t);
 		if (r == 0)
-			return 0;
+			return t->attach ? wait_attached(t, err) : 0;
 		r = err_set(err, r, "fs: start a thread: %s", strerror(r));
 	}
 	close_fd(&t->end_fd);
+	close_fd(&t->attached_fd);
 	close_fd(&root_fd);
 	close_fd(&proc_fd);
 	return r;

@@ -236,7 +236,7 @@ static int drop_caps(uint64_t keep, struct err *err)
 
 int jail_thread(enum jail_kind kind, enum jail_seccomp mode, bool *ret_landlock, struct err *err)
 {
-	int r = drop_caps(kind == JAIL_FS ? FS_CAPS : 0, err);
+	int r = drop_caps(jail_has_files(kind) ? FS_CAPS : 0, err);
 
 	if (r < 0)
 		return r;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * The jail of podvm-vmm: the program gives up, step by step, everything that serving two vhost-user sockets does not need.
+ * The jail of podvm-vmm: the program gives up, step by step, everything that its threads do not need.
  *
  *   jail_enter          once, single-threaded, as root in a PID namespace of its own (clone(2) with CLONE_NEWPID is up to the
  *                       spawner: a process cannot move itself into one). Then: own user (identity map), mount, network,
@@ -21,8 +21,11 @@ struct jail {
 };
 
 enum jail_kind {
-	JAIL_VSOCK, /* main thread: sockets, no capability, no file */
-	JAIL_FS,    /* files below the root, under any user id; no socket but the vhost-user one */
+	JAIL_VSOCK,   /* vhost-user, main thread: sockets, no capability, no file */
+	JAIL_FS,      /* vhost-user: files below the root, under any user id; no socket but the vhost-user one */
+	JAIL_DEVICES, /* our own machine, main thread: sockets, taps, disks; no capability, no file */
+	JAIL_VM_FS,   /* our own machine: files below the root, under any user id */
+	JAIL_VCPU,    /* a vCPU: nothing but running it */
 	JAIL_KINDS,
 };
 
@@ -32,12 +35,18 @@ enum jail_seccomp {
 	JAIL_SECCOMP_OFF,  /* for development: under a sanitizer or a tracer */
 };
 
+/* The thread opens files of the shared folder. */
+static inline bool jail_has_files(enum jail_kind kind)
+{
+	return kind == JAIL_FS || kind == JAIL_VM_FS;
+}
+
 /* `root` is the path of the shared folder; NULL: an empty root. */
 int jail_enter(const char *root, struct jail *ret, struct err *err) must_check;
 int jail_thread(enum jail_kind kind, enum jail_seccomp mode, bool *ret_landlock, struct err *err) must_check;
 
 /* ---- parts of jail_thread ---- */
 
-/* 0; 1: this kernel has none, or one too old for the kind. root_fd is the only place where JAIL_FS may touch files. */
+/* 0; 1: this kernel has none, or one too old for the kind. The root is the only place where a thread that has files may touch them. */
 int landlock_apply(enum jail_kind kind, struct err *err) must_check;
 int seccomp_apply(enum jail_kind kind, enum jail_seccomp mode, struct err *err) must_check;

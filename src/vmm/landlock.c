@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Landlock (landlock(7)): what seccomp cannot judge, because it sees numbers and no paths. The vsock thread may open no file at
- * all; the fs thread may do to files below the root whatever a file server does, but not execute them or make devices, and
+ * Landlock (landlock(7)): what seccomp cannot judge, because it sees numbers and no paths. Only the fs thread may
+ * open files: it may do to files below the root whatever a file server does, but not execute them or make devices, and
  * nothing elsewhere, for instance through a descriptor that leads out. No TCP, no abstract unix socket, no signal
  * to a process outside. Rights that the running kernel does not know yet are left out, so an older kernel checks less.
  */
@@ -74,7 +74,7 @@ int landlock_apply(enum jail_kind kind, struct err *err)
 		return 1;
 	if (abi < 0)
 		return err_errno(err, "jail: Landlock");
-	if (kind == JAIL_FS && abi < ABI_REFER)
+	if (jail_has_files(kind) && abi < ABI_REFER)
 		return 1;
 	attr = handled_by(abi);
 	/* An old kernel refuses a longer structure only if what it does not know is set; so the whole of it is fine. */
@@ -82,7 +82,7 @@ int landlock_apply(enum jail_kind kind, struct err *err)
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0);
 	if (ruleset < 0)
 		return err_errno(err, "jail: Landlock rule set");
-	if (kind == JAIL_FS) {
+	if (jail_has_files(kind)) {
 		r = allow_root(ruleset, attr.fs, err);
 		if (r < 0)
 			return r;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * podvm-vmm: parse, enter the jail, start the fs thread, serve vsock in this one. It ends, with everything the guest had,
- * when a front end hangs up, when the parent does, or on SIGTERM; nothing here is worth a slow good-bye.
+ * podvm-vmm: parse, enter the jail, and either run a machine (monitor.c) or serve devices to QEMU: the fs thread is started, vsock
+ * served in this one. It ends, with everything the guest had, when the guest or a front end does, when the parent does, or on
+ * SIGTERM; nothing here is worth a slow good-bye.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,7 @@
 #include "virtio/vsock.h"
 #include "vmm/dial.h"
 #include "vmm/fs_thread.h"
+#include "vmm/monitor.h"
 #include "vmm/options.h"
 #include "vmm/probe.h"
 #include "vmm/serve.h"
@@ -29,6 +31,7 @@ struct vmm {
 	struct dial dial;
 	struct fs_thread fs;
 	struct loop_fd fs_end;
+	struct monitor *monitor; /* of --vm */
 	struct err why; /* code 0: an ordinary end */
 };
 
@@ -51,8 +54,16 @@ static void on_signal(void *ctx, int signo)
 {
 	struct vmm *v = ctx;
 
+	if (signo == SIGUSR1) {
+		if (v->monitor)
+			monitor_explain(v->monitor);
+		return;
+	}
 	log_debug("signal %d, ending", signo);
-	loop_stop(v->loop, 0);
+	if (v->monitor)
+		monitor_stop(v->monitor);
+	else
+		loop_stop(v->loop, 0);
 }
 
 /* With a descriptor's number, the path behind it as /proc tells; else the path as it is. */
@@ -102,6 +113,8 @@ static int prepare(struct vmm *v, struct err *err)
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigaddset(&set, SIGINT);
+	if (v->opts.vm)
+		(void)sigaddset(&set, SIGUSR1);
 	return loop_add_signals(v->loop, &set, on_signal, v, err);
 }
 
@@ -133,6 +146,31 @@ static int start_vsock(struct vmm *v, struct err *err)
 		return r;
 	v->dial.vs = v->vsock;
 	return serve_start(&v->serve, v->loop, vsock_dev(v->vsock), o->vsock_sock, on_end, v, err);
+}
+
+/* Returns the exit status, or -errno. */
+static int run_machine(struct vmm *v, struct err *err)
+{
+	static struct monitor monitor;
+	struct jail jail = {.root_fd = -1, .proc_fd = -1};
+	int kvm_fd, r;
+
+	monitor.phases[PHASE_MAIN] = time_mono_ns();
+	kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (kvm_fd < 0)
+		return err_errno(err, "open /dev/kvm");
+	r = enter_jail(&v->opts, &jail, err);
+	if (r == 0)
+		r = prepare(v, err);
+	if (r == 0)
+		r = monitor_start(&monitor, &v->opts, v->loop, kvm_fd, &jail, err);
+	close_fd(&jail.root_fd);
+	close_fd(&jail.proc_fd);
+	if (r < 0)
+		return r;
+	v->monitor = &monitor;
+	r = loop_run(v->loop);
+	return r < 0 ? err_set(err, -r, "event loop") : (int)monitor_finish(&monitor);
 }
 
 static int run(struct vmm *v, struct err *err)
@@ -174,6 +212,7 @@ int main(int argc, char **argv)
 {
 	static struct vmm v;
 	struct err err = {0};
+	int r;
 
 	log_init(STDERR_FILENO, LOG_INFO, "vmm", NULL);
 	if (options_parse(argc, argv, &v.opts, &err) < 0) {
@@ -192,10 +231,11 @@ int main(int argc, char **argv)
 	log_init(STDERR_FILENO, v.opts.log_level, "vmm", v.opts.id);
 	(void)signal(SIGPIPE, SIG_IGN);
 	small_heap();
-	if (run(&v, &err) < 0) {
+	r = v.opts.vm ? run_machine(&v, &err) : run(&v, &err);
+	if (r < 0) {
 		log_error("%s", err.msg);
-		_exit(1);
+		_exit(VMM_FAILED);
 	}
 	/* The fs thread may hang in a file system, so nothing is waited for or freed. */
-	_exit(0);
+	_exit(r);
 }

@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "vmm/layout.h"
 
 #define ID_MAX 128
 #define TAG_MAX 36 /* virtio 1.2 §5.11.4 */
@@ -17,6 +18,17 @@
 enum {
 	ARG_PROBE = 0x100,
 	ARG_VHOST_USER,
+	ARG_VM,
+	ARG_KERNEL,
+	ARG_INITRD,
+	ARG_CMDLINE,
+	ARG_VCPUS,
+	ARG_MEMORY,
+	ARG_HUGE_PAGES,
+	ARG_CONSOLE,
+	ARG_CONTROL,
+	ARG_PAUSED,
+	ARG_EXPLAIN,
 	ARG_ID,
 	ARG_LOG_LEVEL,
 	ARG_FS_SOCK,
@@ -35,6 +47,17 @@ enum {
 static const struct option table[] = {
 	{"probe", no_argument, NULL, ARG_PROBE},
 	{"vhost-user", no_argument, NULL, ARG_VHOST_USER},
+	{"vm", no_argument, NULL, ARG_VM},
+	{"kernel", required_argument, NULL, ARG_KERNEL},
+	{"initrd", required_argument, NULL, ARG_INITRD},
+	{"cmdline", required_argument, NULL, ARG_CMDLINE},
+	{"vcpus", required_argument, NULL, ARG_VCPUS},
+	{"memory", required_argument, NULL, ARG_MEMORY},
+	{"huge-pages", no_argument, NULL, ARG_HUGE_PAGES},
+	{"console", required_argument, NULL, ARG_CONSOLE},
+	{"control", required_argument, NULL, ARG_CONTROL},
+	{"paused", no_argument, NULL, ARG_PAUSED},
+	{"explain", no_argument, NULL, ARG_EXPLAIN},
 	{"id", required_argument, NULL, ARG_ID},
 	{"log-level", required_argument, NULL, ARG_LOG_LEVEL},
 	{"fs-sock", required_argument, NULL, ARG_FS_SOCK},
@@ -54,14 +77,31 @@ static const struct option table[] = {
 void options_help(void)
 {
 	(void)puts("usage: podvm-vmm --probe\n"
+		   "       podvm-vmm --vm --kernel FD [option...]\n"
 		   "       podvm-vmm --vhost-user [option...]\n"
 		   "\n"
-		   "The devices of a pod's virtual machine. Started by podvm; all descriptors are inherited.\n"
+		   "A pod's virtual machine on KVM, or only its devices, for QEMU. Started by podvm; all descriptors are\n"
+		   "inherited.\n"
 		   "\n"
 		   "  --probe             say whether /dev/kvm runs a guest like a stock kernel\n"
+		   "  --vm                run a machine; its end is the exit status (docs/vmm-api.md)\n"
 		   "  --vhost-user        serve devices to QEMU\n"
 		   "  --id ID             the pod, for the log\n"
 		   "  --log-level LEVEL   error, warn, info or debug\n"
+		   "\n"
+		   "The machine:\n"
+		   "  --kernel FD         uncompressed ELF kernel with a PVH entry point\n"
+		   "  --initrd FD         initramfs\n"
+		   "  --cmdline TEXT      the kernel's command line\n"
+		   "  --vcpus N           1 to 32 (1)\n"
+		   "  --memory MIB        64 to 65536, even (256)\n"
+		   "  --huge-pages        ask the kernel for large pages\n"
+		   "  --console FD        where early messages and the kernel's log go\n"
+		   "  --control FD        stream socket of the owner (docs/vmm-api.md); its end is the machine's\n"
+		   "  --paused            wait for \"resume\" on the control socket\n"
+		   "  --explain           at the end, and at SIGUSR1: memory map, devices, exits, times, on stderr\n"
+		   "\n"
+		   "Devices:\n"
 		   "  --fs-sock FD        vhost-user socket of virtio-fs\n"
 		   "  --fs-root PATH|FD   the shared folder; it becomes the root of this program\n"
 		   "  --fs-tag TAG        its name in the guest (podvm)\n"
@@ -110,6 +150,37 @@ static int parse_seccomp(const char *text, enum jail_seccomp *ret, struct err *e
 	return err_set(err, EINVAL, "--seccomp '%.40s': must be kill, log or off", text);
 }
 
+/* Options of our own machine. 1: not one of them. */
+static int parse_machine(int arg, const char *name, struct options *o, struct err *err)
+{
+	switch (arg) {
+	case ARG_KERNEL:
+		return parse_fd(name, optarg, &o->kernel, err);
+	case ARG_INITRD:
+		return parse_fd(name, optarg, &o->initrd, err);
+	case ARG_CONSOLE:
+		return parse_fd(name, optarg, &o->console, err);
+	case ARG_CONTROL:
+		return parse_fd(name, optarg, &o->control, err);
+	case ARG_CMDLINE:
+		return parse_text(name, optarg, LAYOUT_CMDLINE_MAX - 1, &o->cmdline, err);
+	case ARG_VCPUS:
+		return str_to_u64(optarg, VCPUS_MAX, &o->vcpus, err) < 0 ? err_wrap(err, "--vcpus") : 0;
+	case ARG_MEMORY:
+		return str_to_u64(optarg, MEMORY_MAX >> 20, &o->memory_mib, err) < 0 ? err_wrap(err, "--memory") : 0;
+	case ARG_HUGE_PAGES:
+		o->huge_pages = true;
+		return 0;
+	case ARG_PAUSED:
+		o->paused = true;
+		return 0;
+	case ARG_EXPLAIN:
+		o->explain = true;
+		return 0;
+	}
+	return 1;
+}
+
 static int parse_one(int arg, const char *name, struct options *o, struct err *err)
 {
 	switch (arg) {
@@ -118,6 +189,9 @@ static int parse_one(int arg, const char *name, struct options *o, struct err *e
 		return 0;
 	case ARG_VHOST_USER:
 		o->vhost_user = true;
+		return 0;
+	case ARG_VM:
+		o->vm = true;
 		return 0;
 	case ARG_ID:
 		return parse_text(name, optarg, ID_MAX, &o->id, err);
@@ -154,12 +228,34 @@ static int parse_one(int arg, const char *name, struct options *o, struct err *e
 	return err_set(err, EINVAL, "unknown option, or one without its value; see --help");
 }
 
+static int check_machine(const struct options *o, struct err *err)
+{
+	if (o->kernel < 0)
+		return err_set(err, EINVAL, "--vm needs --kernel");
+	if (!o->vcpus)
+		return err_set(err, EINVAL, "--vcpus 0: must be 1 to %u", VCPUS_MAX);
+	if (o->memory_mib < MEMORY_MIN >> 20 || o->memory_mib % 2)
+		return err_set(err, EINVAL, "--memory %llu: must be 64 to 65536, and even",
+			(unsigned long long)o->memory_mib);
+	if (o->fs_sock >= 0 || o->vsock_sock >= 0)
+		return err_set(err, EINVAL, "--vm has no vhost-user sockets");
+	if (o->vsock_listen >= 0 && !o->cid)
+		return err_set(err, EINVAL, "--vsock-listen needs --cid");
+	if (o->paused && o->control < 0)
+		return err_set(err, EINVAL, "--paused needs --control");
+	return 0;
+}
+
 static int check(const struct options *o, struct err *err)
 {
 	if (o->help || o->version || o->probe)
 		return 0;
+	if (o->vm + o->vhost_user > 1)
+		return err_set(err, EINVAL, "--vm and --vhost-user exclude each other");
+	if (o->vm)
+		return check_machine(o, err);
 	if (!o->vhost_user)
-		return err_set(err, EINVAL, "nothing to do: neither --probe nor --vhost-user; see --help");
+		return err_set(err, EINVAL, "nothing to do: neither --probe nor --vm nor --vhost-user; see --help");
 	if (o->fs_sock < 0 && o->vsock_sock < 0)
 		return err_set(err, EINVAL, "no device: neither --fs-sock nor --vsock-sock");
 	if (o->fs_sock >= 0 && !o->fs_root)
@@ -179,13 +275,24 @@ int options_parse(int argc, char **argv, struct options *ret, struct err *err)
 		.vsock_sock = -1,
 		.vsock_listen = -1,
 		.broker = -1,
+		.kernel = -1,
+		.initrd = -1,
+		.console = -1,
+		.control = -1,
+		.cmdline = "",
+		.vcpus = 1,
+		.memory_mib = 256,
 	};
 	int arg, index = 0, r;
 
 	opterr = 0;
 	optind = 1;
 	while ((arg = getopt_long(argc, argv, "", table, &index)) != -1) {
-		r = parse_one(arg, arg == '?' ? "" : table[index].name, &o, err);
+		const char *name = arg == '?' ? "" : table[index].name;
+
+		r = parse_machine(arg, name, &o, err);
+		if (r > 0)
+			r = parse_one(arg, name, &o, err);
 		if (r < 0)
 			return -EINVAL;
 	}

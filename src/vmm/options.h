@@ -8,16 +8,21 @@
 #include "vmm/jail.h"
 
 struct options {
-	bool probe, vhost_user, help, version;
+	bool probe, vhost_user, vm, help, version;
 	const char *id; /* of the pod, for the log */
 	enum log_level log_level;
-	/* fs: served when fs_sock >= 0 */
+	/* fs: served when fs_sock >= 0, or on our own machine when there is a root */
 	int fs_sock;
 	const char *fs_root; /* path, or a descriptor's number */
 	const char *fs_tag;
-	/* vsock: served when vsock_sock >= 0 */
+	/* vsock: served when vsock_sock >= 0, or on our own machine when there is a CID */
 	int vsock_sock, vsock_listen, broker;
 	uint64_t cid;
+	/* our own machine */
+	int kernel, initrd, console, control;
+	const char *cmdline;
+	uint64_t vcpus, memory_mib;
+	bool huge_pages, paused, explain;
 	/* for development */
 	bool no_jail;
 	enum jail_seccomp seccomp;

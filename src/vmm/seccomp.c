@@ -16,6 +16,9 @@ static const struct {
 } filters[] = {
 	[JAIL_VSOCK] = {vsock_filter, ARRAY_SIZE(vsock_filter)},
 	[JAIL_FS] = {fs_filter, ARRAY_SIZE(fs_filter)},
+	[JAIL_DEVICES] = {devices_filter, ARRAY_SIZE(devices_filter)},
+	[JAIL_VM_FS] = {vm_fs_filter, ARRAY_SIZE(vm_fs_filter)},
+	[JAIL_VCPU] = {vcpu_filter, ARRAY_SIZE(vcpu_filter)},
 };
 _Static_assert(ARRAY_SIZE(filters) == JAIL_KINDS, "a filter for every kind of thread");
 

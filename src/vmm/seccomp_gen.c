@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/kvm.h>
 #include <linux/sched.h>
 #include <linux/sockios.h>
 #include <sched.h>
@@ -52,6 +53,23 @@ static const struct rule fs_rules[] = {
 #include "virtio/fs_syscalls.h"
 #include "virtio/vhost_user_syscalls.h"
 #include "vmm/thread_syscalls.h"
+	{0}};
+
+static const struct rule devices_rules[] = {
+#include "virtio/vsock_syscalls.h"
+#include "vmm/thread_syscalls.h"
+#include "vmm/vm_syscalls.h"
+	{0}};
+
+static const struct rule vm_fs_rules[] = {
+	ALLOW(eventfd2)	/* the device is put on its bus in its own thread */
+#include "virtio/fs_syscalls.h"
+#include "vmm/thread_syscalls.h"
+#include "vmm/vm_syscalls.h"
+	{0}};
+
+static const struct rule vcpu_rules[] = {
+#include "vmm/vcpu_syscalls.h"
 	{0}};
 
 static int add(scmp_filter_ctx ctx, const struct rule *r)
@@ -122,7 +140,9 @@ static int generate(const char *name, const struct rule *rules)
 int main(void)
 {
 	(void)printf("/* Made by seccomp_gen.c. */\n");
-	if (generate("vsock", vsock_rules) < 0 || generate("fs", fs_rules) < 0)
+	if (generate("vsock", vsock_rules) < 0 || generate("fs", fs_rules) < 0 ||
+		generate("devices", devices_rules) < 0 || generate("vm_fs", vm_fs_rules) < 0 ||
+		generate("vcpu", vcpu_rules) < 0)
 		return 1;
 	return fflush(stdout) == 0 ? 0 : 1;
 }

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmm/ram.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/bytes.h"
+#include "vmm/layout.h"
+
+#define PAGE UINT64_C(4096)
+#define LARGE_PAGE (UINT64_C(2) << 20)
+
+int ram_init(struct ram *ram, uint64_t size, bool huge, struct err *err)
+{
+	uint64_t low = MIN_OF(size, LAYOUT_LOW_MAX);
+	void *p;
+	int r;
+
+	if (size < MEMORY_MIN || size > MEMORY_MAX || size % LARGE_PAGE)
+		return err_set(err, EINVAL, "guest memory of %" PRIu64 " bytes: must be 64 MiB to 64 GiB, in 2 MiB",
+			size);
+	p = mmap(NULL, size + LARGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return err_errno(err, "guest memory of %" PRIu64 " bytes", size);
+	ram->base = (uint8_t *)p + (LARGE_PAGE - (uintptr_t)p % LARGE_PAGE) % LARGE_PAGE;
+	ram->size = size;
+	ram->mem = (struct guest_mem){0};
+	if (madvise(ram->base, size, MADV_DONTDUMP) < 0 || (huge && madvise(ram->base, size, MADV_HUGEPAGE) < 0))
+		return err_errno(err, "guest memory: madvise");
+	r = guest_mem_add(&ram->mem, 0, low, ram->base, err);
+	if (r == 0 && size > low)
+		r = guest_mem_add(&ram->mem, LAYOUT_HIGH, size - low, ram->base + low, err);
+	return r;
+}
+
+static int read_at(uint8_t *dst, int fd, uint64_t off, uint64_t len, struct err *err)
+{
+	while (len) {
+		ssize_t n = pread(fd, dst, len, (off_t)off);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_errno(err, "read at %" PRIu64, off);
+		if (n == 0)
+			return err_set(err, EINVAL, "the file ends at %" PRIu64, off);
+		dst += n;
+		off += (uint64_t)n;
+		len -= (uint64_t)n;
+	}
+	return 0;
+}
+
+int ram_load(const struct ram *ram, gpa_t gpa, int fd, uint64_t off, uint64_t len, struct err *err)
+{
+	uint8_t *dst = guest_mem_at(&ram->mem, gpa, len);
+	uint64_t head = MIN_OF((PAGE - gpa % PAGE) % PAGE, len), whole = (len - head) & ~(PAGE - 1);
+	struct stat st;
+	int r;
+
+	if (!dst)
+		return err_set(err, EINVAL, "%" PRIu64 " bytes at 0x%" PRIx64 " are not inside guest memory", len, gpa);
+	if (fstat(fd, &st) < 0)
+		return err_errno(err, "size of the file");
+	/* What is mapped beyond the end of a file would be a fault at its first use. */
+	if (off > INT64_MAX || len > INT64_MAX - off || (off_t)(off + len) > st.st_size)
+		return err_set(err, EINVAL, "bytes %" PRIu64 "+%" PRIu64 " are not inside the file", off, len);
+	if (!S_ISREG(st.st_mode) || off % PAGE != gpa % PAGE || !whole)
+		return read_at(dst, fd, off, len, err);
+	if (mmap(dst + head, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
+		    (off_t)(off + head)) == MAP_FAILED)
+		return err_errno(err, "map %" PRIu64 " bytes at %" PRIu64, whole, off + head);
+	r = read_at(dst, fd, off, head, err);
+	return r < 0 ? r : read_at(dst + head + whole, fd, off + head + whole, len - head - whole, err);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * The guest's RAM: one anonymous private mapping, never reserved, zero until touched. Private memory is what large pages, free
+ * page reporting and templates (copy on write from a file) need; nobody else maps it, since all devices are in this process.
+ */
+#include <stdbool.h>
+
+#include "virtio/guest_mem.h"
+
+struct ram {
+	struct guest_mem mem;
+	uint8_t *base; /* aligned to 2 MiB */
+	uint64_t size;
+};
+
+/* `size` is a multiple of 2 MiB from MEMORY_MIN to MEMORY_MAX. `huge`: asks for large pages. Unmapped by the process's end. */
+int ram_init(struct ram *ram, uint64_t size, bool huge, struct err *err) must_check;
+
+/*
+ * Puts bytes [off, off+len) of a file at gpa. Whole pages are mapped, private, so that all guests share them until they
+ * write; the file must not change while a guest runs. -EINVAL: not inside guest memory, or not inside the file.
+ */
+int ram_load(const struct ram *ram, gpa_t gpa, int fd, uint64_t off, uint64_t len, struct err *err) must_check;

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a vCPU thread calls: KVM_RUN, and what register accesses need (wake the device's loop and wait for it, a line to the
+ * console). See seccomp_gen.c for the form.
+ */
+ALLOW_EQUAL(ioctl, 1, KVM_RUN)
+ALLOW_EQUAL(ioctl, 1, KVM_GET_REGS) /* to tell where KVM failed */
+ALLOW_EQUAL(ioctl, 1, KVM_SIGNAL_MSI) /* a vector that was pending is unmasked */
+ALLOW(write) /* eventfds, console, log */
+ALLOW(futex)
+ALLOW(rt_sigreturn)
+ALLOW(clock_gettime)
+ALLOW(restart_syscall)
+ALLOW(exit_group)
+
+/* An assertion that fails: its message, and abort(3). Our own process is number 1 of its PID namespace. */
+ALLOW(writev)
+ALLOW(rt_sigprocmask)
+ALLOW(getpid)
+ALLOW(gettid)
+ALLOW_EQUAL(tgkill, 0, 1)
+ALLOW_MASKED(mmap, 2, PROT_EXEC, 0)

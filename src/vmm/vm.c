@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmm/vm.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+
+#include "base/bytes.h"
+#include "base/fd.h"
+#include "vmm/acpi.h"
+
+static int make_events(struct vm *vm, struct err *err)
+{
+	vm->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	vm->parked_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (vm->end_fd < 0 || vm->parked_fd < 0)
+		return err_errno(err, "eventfd");
+	return 0;
+}
+
+static int set_slots(const struct vm *vm, struct err *err)
+{
+	for (unsigned i = 0; i < vm->ram.mem.n; i++) {
+		const struct guest_region *g = &vm->ram.mem.regions[i];
+		struct kvm_userspace_memory_region m = {.slot = i,
+			.guest_phys_addr = g->gpa,
+			.memory_size = g->size,
+			.userspace_addr = (uintptr_t)g->hva};
+
+		if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &m) < 0)
+			return err_errno(err, "KVM_SET_USER_MEMORY_REGION of %" PRIu64 " bytes at 0x%" PRIx64, g->size,
+				g->gpa);
+	}
+	return 0;
+}
+
+/* Only the local APICs are in KVM; no pin of an I/O APIC is reserved, as there is none. */
+static int split_irqchip(const struct vm *vm, struct err *err)
+{
+	struct kvm_enable_cap cap = {.cap = KVM_CAP_SPLIT_IRQCHIP};
+
+	return ioctl(vm->fd, KVM_ENABLE_CAP, &cap) < 0 ? err_errno(err, "KVM_CAP_SPLIT_IRQCHIP") : 0;
+}
+
+static int make_vcpus(struct vm *vm, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < vm->cfg.vcpus && r == 0; i++)
+		r = vcpu_init(vm, i, err);
+	return r < 0 ? r : vcpu_setup_all(vm, err);
+}
+
+int vm_init(struct vm *vm, const struct vm_config *cfg, struct err *err)
+{
+	int r;
+
+	vm->cfg = *cfg;
+	vm->paused = true;
+	(void)pthread_mutex_init(&vm->lock, NULL);
+	(void)pthread_cond_init(&vm->changed, NULL);
+	if (cfg->vcpus < 1 || cfg->vcpus > VCPUS_MAX)
+		return err_set(err, EINVAL, "%u vCPUs: must be 1 to %u", cfg->vcpus, VCPUS_MAX);
+	pci_bus_init(&vm->bus);
+	uart_init(&vm->uart, cfg->console_fd);
+	r = make_events(vm, err);
+	if (r == 0)
+		r = ram_init(&vm->ram, cfg->memory, cfg->huge_pages, err);
+	if (r < 0)
+		return r;
+	vm->fd = ioctl(cfg->kvm_fd, KVM_CREATE_VM, 0);
+	if (vm->fd < 0)
+		return err_errno(err, "KVM_CREATE_VM");
+	if (ioctl(vm->fd, KVM_SET_TSS_ADDR, LAYOUT_TSS) < 0)
+		return err_errno(err, "KVM_SET_TSS_ADDR");
+	r = set_slots(vm, err);
+	if (r == 0)
+		r = split_irqchip(vm, err);
+	return r < 0 ? r : make_vcpus(vm, err);
+}
+
+int vm_load(struct vm *vm, struct err *err)
+{
+	const struct boot_config bc = {
+		.kernel_fd = vm->cfg.kernel_fd,
+		.initrd_fd = vm->cfg.initrd_fd,
+		.cmdline = vm->cfg.cmdline,
+		.rsdp = acpi_put(&vm->ram.mem, vm->cfg.vcpus),
+	};
+	int r = boot_load(&vm->ram, &bc, &vm->boot, err);
+
+	return r < 0 ? r : vcpu_set_entry(&vm->vcpus[0], &vm->boot, err);
+}
+
+/* Length 0: an access of any width at that address, which KVM finds without decoding the instruction where it can. */
+static int watch_kicks(struct vm *vm, struct vm_device *d, struct err *err)
+{
+	for (unsigned i = 0; d->vp && i < d->dev->ops->n_queues; i++) {
+		struct kvm_ioeventfd io = {.addr = virtio_pci_notify_gpa(d->vp, i), .fd = d->kicks[i].fd};
+
+		if (ioctl(vm->fd, KVM_IOEVENTFD, &io) < 0)
+			return err_errno(err, "KVM_IOEVENTFD of device %s", d->dev->ops->name);
+	}
+	return 0;
+}
+
+int vm_start(struct vm *vm, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < PCI_SLOTS && r == 0; i++)
+		r = watch_kicks(vm, &vm->devices[i], err);
+
+	for (unsigned i = 0; i < vm->cfg.vcpus && r == 0; i++)
+		r = vcpu_start(&vm->vcpus[i], err);
+	vm->started = r == 0;
+	return r;
+}
+
+/* ---- devices ---- */
+
+static void on_msix_changed(void *ctx, unsigned slot, unsigned vector, uint64_t addr, uint32_t data, bool masked)
+{
+	struct vm *vm = ctx;
+
+	if (!masked)
+		vm->devices[slot].msi[vector] = (struct vm_msi){addr, data};
+}
+
+/* Called under the lock of the device's vectors, as on_msix_changed is. */
+static void on_irq(void *ctx, unsigned slot, unsigned vector)
+{
+	struct vm *vm = ctx;
+	struct vm_device *d = &vm->devices[slot];
+	const struct vm_msi *m = &d->msi[vector];
+	struct kvm_msi msi = {
+		.address_lo = (uint32_t)m->addr, .address_hi = (uint32_t)(m->addr >> 32), .data = m->data};
+
+	d->irqs++;
+	/* A message to nowhere is the guest's own doing. */
+	(void)ioctl(vm->fd, KVM_SIGNAL_MSI, &msi);
+}
+
+static const struct virtio_pci_ops pci_ops = {on_msix_changed, on_irq};
+
+static void on_kick(struct loop_fd *src, uint32_t events unused_arg)
+{
+	struct vm_kick *k = container_of(src, struct vm_kick, src);
+	uint64_t n;
+
+	if (read(k->fd, &n, sizeof(n)) != sizeof(n))
+		return;
+	k->owner->kicks_seen++;
+	virtio_pci_kick(k->owner->vp, k->queue);
+}
+
+static int add_kick(struct vm_device *d, unsigned queue, struct err *err)
+{
+	struct vm_kick *k = &d->kicks[queue];
+
+	k->owner = d;
+	k->queue = queue;
+	k->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (k->fd < 0)
+		return err_errno(err, "eventfd");
+	return loop_add_fd(d->dev->loop, &k->src, k->fd, EPOLLIN, on_kick, err);
+}
+
+int vm_add_device(struct vm *vm, struct virtio_dev *dev, struct err *err)
+{
+	unsigned slot = 1;
+	struct vm_device *d;
+	int r;
+
+	while (slot < PCI_SLOTS && vm->devices[slot].dev)
+		slot++;
+	if (slot == PCI_SLOTS)
+		return err_set(err, ENOSPC, "no PCI slot is left for device %s", dev->ops->name);
+	d = &vm->devices[slot];
+	d->vm = vm;
+	d->dev = dev;
+	r = virtio_pci_new(&d->vp, &vm->bus, slot, dev, &vm->ram.mem, LAYOUT_BARS + slot * VIRTIO_PCI_BAR_SIZE, &pci_ops,
+		vm, err);
+	for (unsigned i = 0; i < dev->ops->n_queues && r == 0; i++)
+		r = add_kick(d, i, err);
+	return r < 0 ? err_wrap(err, "device %s", dev->ops->name) : 0;
+}
+
+/* ---- running and ending ---- */
+
+void vm_pause(struct vm *vm)
+{
+	(void)pthread_mutex_lock(&vm->lock);
+	__atomic_store_n(&vm->paused, true, __ATOMIC_RELEASE);
+	(void)pthread_mutex_unlock(&vm->lock);
+	for (unsigned i = 0; vm->started && i < vm->cfg.vcpus; i++)
+		vcpu_kick(&vm->vcpus[i]);
+}
+
+void vm_resume(struct vm *vm)
+{
+	(void)pthread_mutex_lock(&vm->lock);
+	if (vm->end == VM_RUNS) {
+		__atomic_store_n(&vm->paused, false, __ATOMIC_RELEASE);
+		(void)pthread_cond_broadcast(&vm->changed);
+	}
+	(void)pthread_mutex_unlock(&vm->lock);
+}
+
+bool vm_is_parked(struct vm *vm)
+{
+	bool r;
+
+	(void)pthread_mutex_lock(&vm->lock);
+	r = vm->paused && vm->n_parked == vm->cfg.vcpus;
+	(void)pthread_mutex_unlock(&vm->lock);
+	return r;
+}
+
+void vm_end(struct vm *vm, enum vm_end how, const char *fmt, ...)
+{
+	const uint64_t one = 1;
+	va_list ap;
+
+	(void)pthread_mutex_lock(&vm->lock);
+	if (vm->end == VM_RUNS) {
+		va_start(ap, fmt);
+		(void)vsnprintf(vm->why, sizeof(vm->why), fmt, ap);
+		va_end(ap);
+		vm->end = how;
+		/* The vCPU that called stands at once, the others soon; the process is about to end. */
+		__atomic_store_n(&vm->paused, true, __ATOMIC_RELEASE);
+		(void)!write(vm->end_fd, &one, sizeof(one));
+	}
+	(void)pthread_mutex_unlock(&vm->lock);
+}
