@@ -85,11 +85,14 @@ static void on_signal(void *ctx, int signo)
 	} while (n == REAP_MAX);
 }
 
+/* Where messages go: a terminal, or the kernel's log, which a machine without one prints. */
+static const char *console_path = "/dev/console";
+
 /* A fault of our own. Only what is safe in a signal handler. */
 static void on_fault(int signo)
 {
 	static const char text[] = "agent panic: fatal signal; powering off\n";
-	int fd = open("/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC);
+	int fd = open(console_path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
 
 	(void)!write(fd, text, sizeof(text) - 1);
 	(void)reboot(RB_POWER_OFF);
@@ -113,16 +116,23 @@ static void on_oom(struct loop_fd *src, uint32_t events)
 
 static void open_console(void)
 {
-	char level_name[16] = "";
+	char level_name[16] = "", console[8] = "";
 	enum log_level level = LOG_INFO;
 	auto_free char *cmdline = NULL;
-	int fd = open("/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC);
+	int fd;
 
+	if (file_read(AT_FDCWD, "/proc/cmdline", 8192, &cmdline, NULL, NULL) == 0) {
+		if (boot_option(cmdline, "podvm.log", level_name, sizeof(level_name)))
+			(void)log_level_parse(level_name, &level);
+		if (boot_option(cmdline, "podvm.console", console, sizeof(console)) && str_eq(console, "kmsg"))
+			console_path = "/dev/kmsg";
+	}
+	fd = open(console_path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
 		fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	if (file_read(AT_FDCWD, "/proc/cmdline", 8192, &cmdline, NULL, NULL) == 0 &&
-		boot_option(cmdline, "podvm.log", level_name, sizeof(level_name)))
-		(void)log_level_parse(level_name, &level);
+	/* The level of an error, which "quiet" kernels print too. */
+	if (str_eq(console_path, "/dev/kmsg"))
+		log_set_prefix("<3>");
 	log_init(fd, level, "agent", NULL);
 }
 

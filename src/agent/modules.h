@@ -23,6 +23,8 @@
  * rest of the list is loaded after the listening sockets exist too, so the host's first call travels meanwhile.
  * A kernel with everything built in: the file holds only the lines `@listen` and `@network`, or is absent.
  *
+ * The list serves every machine: virtio_mmio is passed over where there is a PCI bus, virtio_pci where there is none.
+ *
  * A module that is missing or refused is logged as an error and skipped; -EEXIST (already there, built in) is fine.
  */
 #include "base/err.h"

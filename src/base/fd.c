@@ -362,11 +362,20 @@ uint64_t time_real_ns(void)
 
 void time_format(char dst[31], uint64_t ns)
 {
-	time_t s = (time_t)(ns / UINT64_C(1000000000));
-	struct tm tm;
-	char date[21] = "";
+	const uint64_t s = ns / UINT64_C(1000000000);
+	/* Days since 1 March 0000, split into 400, 100, 4 years and one: so leap days come last. */
+	uint64_t days = s / 86400 + 719468, era = days / 146097, year;
+	unsigned in_era = (unsigned)(days % 146097), month, day, of_day = (unsigned)(s % 86400);
+	char text[64];
 
-	(void)gmtime_r(&s, &tm);
-	(void)strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-	(void)snprintf(dst, 31, "%s.%09uZ", date, (unsigned)(ns % UINT64_C(1000000000)));
+	/* Not gmtime_r(3): that opens /etc/localtime at its first call, which a jailed thread may not. */
+	year = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
+	day = in_era - (unsigned)(365 * year + year / 4 - year / 100);
+	month = (5 * day + 2) / 153;
+	day -= (153 * month + 2) / 5;
+	year += era * 400 + (month >= 10);
+	(void)snprintf(text, sizeof(text), "%04u-%02u-%02uT%02u:%02u:%02u.%09uZ", (unsigned)(year % 10000),
+		month < 10 ? month + 3 : month - 9, day + 1, of_day / 3600, of_day / 60 % 60, of_day % 60,
+		(unsigned)(ns % UINT64_C(1000000000)));
+	(void)str_copy(dst, 31, text);
 }

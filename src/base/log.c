@@ -5,12 +5,15 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/fd.h"
+
+#define PREFIXED_MAX 900 /* the kernel's log refuses records of more than 976 bytes */
 
 static struct {
 	int fd;
 	enum log_level level;
-	const char *proc, *pod;
+	const char *proc, *pod, *prefix;
 	void (*hook)(void *ctx, enum log_level level, const char *line);
 	void *hook_ctx;
 } sink = {.fd = STDERR_FILENO, .level = LOG_INFO, .proc = "podvm"};
@@ -29,6 +32,11 @@ void log_init(int fd, enum log_level level, const char *proc, const char *pod)
 	sink.level = level;
 	sink.proc = proc;
 	sink.pod = pod;
+}
+
+void log_set_prefix(const char *text)
+{
+	sink.prefix = text;
 }
 
 void log_set_hook(void (*fn)(void *ctx, enum log_level level, const char *line), void *ctx)
@@ -76,6 +84,7 @@ static size_t escape(char *dst, size_t size, const char *src)
 void log_write(enum log_level level, const char *fmt, ...)
 {
 	char text[LOG_LINE_MAX], line[LOG_LINE_MAX], when[31];
+	const size_t max = sink.prefix ? PREFIXED_MAX : sizeof(line);
 	int saved = errno, n;
 	va_list ap;
 
@@ -91,11 +100,11 @@ void log_write(enum log_level level, const char *fmt, ...)
 		return;
 	}
 	time_format(when, time_real_ns());
-	n = snprintf(line, sizeof(line), "%s %s %s%s%s%s: ", when, level_names[level], sink.proc, sink.pod ? "[" : "",
+	n = snprintf(line, sizeof(line), "%.8s%s %s %s%s%s%s: ", sink.prefix ? sink.prefix : "", when, level_names[level], sink.proc, sink.pod ? "[" : "",
 		sink.pod ? sink.pod : "", sink.pod ? "]" : "");
-	if (n < 0 || (size_t)n >= sizeof(line) - 8)
+	if (n < 0 || (size_t)n >= max - 8)
 		n = 0;
-	n += (int)escape(line + n, sizeof(line) - (size_t)n - 1, text);
+	n += (int)escape(line + n, max - (size_t)n - 1, text);
 	line[n++] = '\n';
 	if (fd_write_all(sink.fd, line, (size_t)n) < 0)
 		sink.level = LOG_ERROR; /* nobody reads any more; there is nowhere to say so */

@@ -17,6 +17,9 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_LEVEL_MAX };
  */
 void log_init(int fd, enum log_level level, const char *proc, const char *pod);
 
+/* Every line begins with `text` (borrowed; at most 8 bytes), for a sink that wants one: "<3>" for the kernel's log. */
+void log_set_prefix(const char *text);
+
 /* With a hook, records go to it instead of the descriptor (the line without its newline). */
 void log_set_hook(void (*fn)(void *ctx, enum log_level level, const char *line), void *ctx);
 

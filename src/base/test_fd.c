@@ -141,6 +141,14 @@ static void formats_time(void **state)
 
 	time_format(text, UINT64_C(1700000000123456789));
 	assert_string_equal(text, "2023-11-14T22:13:20.123456789Z");
+	time_format(text, 0);
+	assert_string_equal(text, "1970-01-01T00:00:00.000000000Z");
+	time_format(text, UINT64_C(951782399999999999));
+	assert_string_equal(text, "2000-02-28T23:59:59.999999999Z");
+	time_format(text, UINT64_C(951782400000000000));
+	assert_string_equal(text, "2000-02-29T00:00:00.000000000Z");
+	time_format(text, UINT64_C(4107542400000000000));
+	assert_string_equal(text, "2100-03-01T00:00:00.000000000Z");
 }
 
 int main(void)

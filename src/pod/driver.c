@@ -112,10 +112,14 @@ int driver_probe(struct driver_probe *ret, bool want_version, struct err *err)
 int driver_choose(const struct vm_driver **ret, enum driver_choice choice, const struct driver_probe *probe,
 	char ret_reason[240], struct err *err)
 {
-	if (choice == DRIVER_VMM)
-		return err_set(err, ENOTSUP,
-			"driver vmm, podvm's own monitor on KVM, is not part of this version: use --driver qemu or "
-			"auto");
+	if (choice == DRIVER_VMM && !probe->kvm_usable)
+		return err_set(err, ENOTSUP, "driver vmm needs KVM, and here is none that runs a stock kernel: %s",
+			probe->reason);
+	if (choice != DRIVER_QEMU && probe->kvm_usable) {
+		(void)snprintf(ret_reason, 240, "KVM: %s", probe->reason);
+		*ret = &vm_driver_vmm;
+		return 0;
+	}
 	if (!probe->qemu_found)
 		return err_set(err, ENOTSUP,
 			"no VM can be started: %s is not installed (apt-get install qemu-system-x86)", QEMU_PROGRAM);

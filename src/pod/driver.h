@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * A VM driver: how a pod's virtual machine is started and watched. `qemu` is here, `vmm` (our own KVM monitor)
- * comes behind the same interface. A VM is started once and never restarted.
+ * A VM driver: how a pod's virtual machine is started and watched. `vmm` is our own monitor
+ * on KVM, `qemu` needs none. A VM is started once and never restarted.
  *
  *   vm_start -> (vsock socket answers CONNECT) -> ... -> ended callback, once -> vm_free
  *
@@ -78,7 +78,7 @@ struct vm {
 	const struct vm_driver *driver;
 };
 
-extern const struct vm_driver vm_driver_qemu;
+extern const struct vm_driver vm_driver_qemu, vm_driver_vmm;
 
 enum driver_choice { DRIVER_AUTO, DRIVER_QEMU, DRIVER_VMM };
 

@@ -25,13 +25,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/paths.h"
 #include "base/spawn.h"
 #include "pod/driver.h"
+#include "pod/driver_parts.h"
 #include "pod/lines.h"
 #include "pod/qemu_args.h"
 #include "pod/qmp.h"
@@ -41,7 +41,6 @@
 #define EXIT_WAIT_NS (2 * NS_PER_S)
 #define PARTNER_WAIT_NS (500 * NS_PER_MS)
 #define QMP_TIMEOUT_MS 5000
-#define VSOCK_BACKLOG 128
 #define QEMU_PROGRAM "qemu-system-x86_64"
 /* Above the ids that systemd gives to containers (0x6fffffff), below the sign bit. */
 #define UID_BASE 0x70000000u
@@ -157,17 +156,6 @@ static void end_vaguely(struct qemu_vm *vm, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* "ended with exit code 1", "was killed by signal 9 (Killed)" */
-static void describe_status(char dst[64], int status)
-{
-	if (status < 0)
-		(void)snprintf(dst, 64, "ended, status unknown");
-	else if (status > 128)
-		(void)snprintf(dst, 64, "was killed by signal %d (%s)", status - 128, sigdescr_np(status - 128));
-	else
-		(void)snprintf(dst, 64, "ended with exit code %d", status);
-}
-
 static int reap(struct child *c)
 {
 	int status = spawn_wait(c->pidfd);
@@ -188,7 +176,7 @@ static void on_qemu_end(struct loop_fd *src, uint32_t events)
 	lines_drain(&vm->console);
 	lines_drain(&c->log);
 	qmp_drain(vm->qmp);
-	describe_status(text, status);
+	driver_describe_status(text, status);
 	end_vm(vm, 0, VM_END_FAILED, "%s %s%s%s", QEMU_PROGRAM, text, *c->last ? ": " : "", c->last);
 }
 
@@ -202,7 +190,7 @@ static void on_vmm_end(struct loop_fd *src, uint32_t events)
 
 	lines_drain(&c->log);
 	qmp_drain(vm->qmp);
-	describe_status(text, status);
+	driver_describe_status(text, status);
 	/* Status 0: QEMU hung up first. If it is dead already its own end, in this turn or the next, tells why. */
 	if (status == 0 || (vm->qemu.pidfd >= 0 && poll(&qemu, 1, 0) > 0))
 		end_vaguely(vm, "podvm-vmm %s%s%s", text, *c->last ? ": " : "", c->last);
@@ -248,25 +236,11 @@ static void on_qmp_closed(void *ctx, const struct err *why)
 
 /* ---- what the children write ---- */
 
-static void printable(char *dst, size_t size, const char *src, size_t len)
-{
-	size_t n = MIN_OF(len, size - 1);
-
-	for (size_t i = 0; i < n; i++)
-		dst[i] = (unsigned char)src[i] < 0x20 || (unsigned char)src[i] >= 0x7f ? '?' : src[i];
-	dst[n] = '\0';
-}
-
 static void on_console(void *ctx, const char *line, size_t len)
 {
-	static const char mark[] = "Kernel panic - not syncing: ";
 	struct qemu_vm *vm = ctx;
-	const char *at = *vm->panic ? NULL : memmem(line, len, mark, sizeof(mark) - 1);
 
-	if (at) {
-		at += sizeof(mark) - 1;
-		printable(vm->panic, sizeof(vm->panic), at, (size_t)(line + len - at));
-	}
+	driver_find_panic(vm->panic, sizeof(vm->panic), line, len);
 	vm->cb.console(vm->cb.ctx, line, len);
 }
 
@@ -275,7 +249,7 @@ static void on_child_line(void *ctx, const char *line, size_t len)
 	struct child *c = ctx;
 
 	if (len)
-		printable(c->last, sizeof(c->last), line, len);
+		driver_printable(c->last, sizeof(c->last), line, len);
 	c->vm->cb.log(c->vm->cb.ctx, c->name, line, len);
 }
 
@@ -312,37 +286,6 @@ static int make_pairs(struct wiring *w, struct err *err)
 		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, w->broker) < 0 ||
 		pipe2(w->qemu_log, O_CLOEXEC) < 0 || pipe2(w->vmm_log, O_CLOEXEC) < 0)
 		return err_errno(err, "make socket pairs");
-	return 0;
-}
-
-static int open_guest_file(int *ret, const char *what, const char *path, struct err *err)
-{
-	struct stat st;
-
-	*ret = open(path, O_RDONLY | O_CLOEXEC);
-	if (*ret < 0 || fstat(*ret, &st) < 0)
-		return err_errno(err, "guest's %s '%s'", what, path);
-	/* QEMU opens it once more, by descriptor, under its own id. */
-	if (!S_ISREG(st.st_mode) || !(st.st_mode & S_IROTH))
-		return err_set(err, EACCES, "guest's %s '%s' is no file that everyone may read", what, path);
-	return 0;
-}
-
-static int bind_vsock(struct qemu_vm *vm, int *ret, struct err *err)
-{
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (!str_copy(sa.sun_path, sizeof(sa.sun_path), vm->vsock_path))
-		return err_set(err, ENAMETOOLONG, "vsock socket '%s': more than %zu bytes", vm->vsock_path,
-			sizeof(sa.sun_path) - 1);
-	/* The mode before listen(2): nobody else can have connected. */
-	if (fd < 0 || bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return err_errno(err, "bind '%s'", vm->vsock_path);
-	vm->bound = true;
-	if (chmod(vm->vsock_path, 0600) < 0 || listen(fd, VSOCK_BACKLOG) < 0)
-		return err_errno(err, "listen on '%s'", vm->vsock_path);
-	*ret = take_fd(&fd);
 	return 0;
 }
 
@@ -469,11 +412,11 @@ static int start_all(struct qemu_vm *vm, const struct vm_config *cfg, struct wir
 	tsc_sample(&before);
 	r = make_pairs(w, err);
 	if (r == 0)
-		r = open_guest_file(&w->kernel, "kernel", cfg->kernel, err);
+		r = driver_open_file(&w->kernel, "kernel", cfg->kernel, err);
 	if (r == 0)
-		r = open_guest_file(&w->initrd, "initramfs", cfg->initrd, err);
+		r = driver_open_file(&w->initrd, "initramfs", cfg->initrd, err);
 	if (r == 0)
-		r = bind_vsock(vm, &w->listen, err);
+		r = driver_listen(vm->vsock_path, &vm->bound, &w->listen, err);
 	if (r == 0)
 		r = start_vmm(vm, w, cfg, err);
 	if (r == 0)

@@ -160,7 +160,8 @@ static void put_root_resources(struct writer *w)
 	put8(w, 0x88); /* word address space */
 	put16(w, 13);
 	put8(w, 2); /* bus numbers */
-	put16(w, FIXED);
+	put8(w, FIXED);
+	put8(w, 0);
 	for (unsigned i = 0; i < 4; i++)
 		put16(w, 0); /* granularity, first, last, translation */
 	put16(w, 1);
@@ -177,6 +178,31 @@ static void put_root_resources(struct writer *w)
 	put8(w, 0x79); /* end */
 	put8(w, 0);
 	aml_close(w, buffer);
+}
+
+/* Mainboard resources: Linux uses an ECAM window only if somebody owns it (ACPI 6.4 §6.4.3.4: 32-bit fixed memory). */
+static void put_mainboard(struct writer *w)
+{
+	enum { LEN = 12 + 2 };
+	uint32_t device, buffer;
+
+	put8(w, AML_EXT);
+	device = aml_open(w, AML_EXT_DEVICE);
+	(void)put(w, "MB00", 4);
+	aml_pnp_id(w, "_HID", 0x0c02);
+	aml_name(w, "_CRS");
+	buffer = aml_open(w, AML_BUFFER);
+	put8(w, AML_BYTE);
+	put8(w, LEN);
+	put8(w, 0x86);
+	put16(w, 9);
+	put8(w, 1); /* writable */
+	put32(w, LAYOUT_ECAM);
+	put32(w, UINT64_C(1) << 20);
+	put8(w, 0x79);
+	put8(w, 0);
+	aml_close(w, buffer);
+	aml_close(w, device);
 }
 
 static gpa_t put_dsdt(struct writer *w)
@@ -198,6 +224,7 @@ static gpa_t put_dsdt(struct writer *w)
 	put8(w, AML_ZERO);
 	put_root_resources(w);
 	aml_close(w, device);
+	put_mainboard(w);
 	aml_close(w, scope);
 	aml_name(w, "_S5_");
 	package = aml_open(w, AML_PACKAGE);

@@ -18,12 +18,21 @@ static void end(struct monitor *m, enum vmm_status status)
 	loop_stop(m->loop, 0);
 }
 
+void monitor_fail(struct monitor *m, const struct err *why)
+{
+	m->why = *why;
+	end(m, VMM_FAILED);
+}
+
+/* why->code 0: the parent hung up. */
 static void on_failed(void *ctx, const struct err *why)
 {
 	struct monitor *m = ctx;
 
-	m->why = *why;
-	end(m, why->code ? VMM_FAILED : VMM_POWEROFF);
+	if (why->code)
+		monitor_fail(m, why);
+	else
+		monitor_stop(m);
 }
 
 static void on_fs_end(struct loop_fd *src, uint32_t events unused_arg)
@@ -126,6 +135,8 @@ int monitor_start(struct monitor *m, const struct options *opts, struct loop *lo
 		r = loop_add_fd(loop, &m->end_src, m->vm.end_fd, EPOLLIN, on_vm_end, err);
 	if (r == 0)
 		r = vm_start(&m->vm, err);
+	if (r == 0 && opts->control >= 0)
+		r = control_start(&m->control, m, loop, opts->control, err);
 	if (r == 0 && !opts->no_jail)
 		r = jail_thread(JAIL_DEVICES, opts->seccomp, &landlock, err);
 	if (r == 0 && !landlock)
@@ -141,18 +152,26 @@ void monitor_stop(struct monitor *m)
 	vm_end(&m->vm, VM_POWEROFF, "stopped by its owner");
 }
 
-void monitor_explain(struct monitor *m unused_arg)
+void monitor_explain(struct monitor *m)
 {
+	counters_explain(m);
 }
 
 enum vmm_status monitor_finish(struct monitor *m)
 {
+	static const char *const names[] = {
+		[VMM_POWEROFF] = "poweroff",
+		[VMM_FAILED] = "failed",
+		[VMM_RESET] = "reset",
+		[VMM_TRIPLE] = "triple-fault",
+		[VMM_KVM] = "kvm-error",
+	};
+	const char *why = m->status == VMM_FAILED ? m->why.msg : m->vm.why;
+
 	uart_flush(&m->vm.uart);
-	if (m->status == VMM_FAILED)
-		log_error("%s", m->why.msg);
-	else if (m->vm.end != VM_RUNS)
-		log_info("%s", m->vm.why);
 	if (m->opts->explain)
 		monitor_explain(m);
+	control_ended(&m->control, names[m->status], why);
+	log_write(m->status == VMM_FAILED || m->status == VMM_KVM ? LOG_ERROR : LOG_INFO, "%s", why);
 	return m->status;
 }

@@ -3,6 +3,7 @@
 /*
  * podvm-vmm --vm: makes the machine, its devices and its jail, runs the loop of the devices, and tells how it ended.
  */
+#include "vmm/control.h"
 #include "vmm/dial.h"
 #include "vmm/fs_thread.h"
 #include "vmm/jail.h"
@@ -30,6 +31,7 @@ struct monitor {
 	struct dial dial;
 	struct fs_thread fs;
 	struct loop_fd fs_src, end_src;
+	struct control control;
 	uint64_t phases[PHASES]; /* CLOCK_MONOTONIC, ns */
 	struct err why; /* of VMM_FAILED */
 	enum vmm_status status;
@@ -41,6 +43,8 @@ struct monitor {
  */
 int monitor_start(struct monitor *m, const struct options *opts, struct loop *loop, int kvm_fd, struct jail *jail,
 	struct err *err) must_check;
+/* podvm-vmm itself cannot go on. */
+void monitor_fail(struct monitor *m, const struct err *why);
 /* The owner wants an end. */
 void monitor_stop(struct monitor *m);
 /* What is known about the machine, for people. */

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A pod's VM under podvm-vmm --vm: one child, which owns everything of the guest. It inherits what it needs as descriptors, and
+ * the control socket's end is its own (docs/vmm-api.md). How the guest ended is its exit status; why, its last words, or the
+ * kernel's if it panicked.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/bytes.h"
+#include "base/fd.h"
+#include "base/paths.h"
+#include "base/spawn.h"
+#include "pod/driver.h"
+#include "pod/driver_parts.h"
+#include "pod/lines.h"
+#include "pod/vm_broker.h"
+#include "vmm/status.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define CONTROL_TIMEOUT_MS 5000
+#define CONTROL_LINE_MAX 32768
+
+enum { FD_KERNEL = 3, FD_INITRD, FD_CONSOLE, FD_CONTROL, FD_LISTEN, FD_BROKER };
+
+struct vmm_vm {
+	struct vm vm; /* first */
+	struct loop *loop;
+	struct vm_callbacks cb;
+	pid_t pid;
+	int pidfd, control;
+	uint64_t request; /* the last one's id */
+	struct loop_fd src;
+	struct lines log, console;
+	struct vm_broker broker;
+	char vsock_path[PATH_LEN];
+	bool bound; /* the vsock socket exists in the file system */
+	char last[160], panic[160]; /* what podvm-vmm said last, what the kernel did; printable */
+	char broken[160];	    /* the broker's protocol; then the child is killed */
+};
+
+/* Ends of the pairs: [0] stays here, [1] is the child's. */
+struct wiring {
+	int console[2], control[2], broker[2];
+	int log[2]; /* a pipe */
+	int listen, kernel, initrd;
+};
+
+/* ---- the end ---- */
+
+static enum vm_end judge(const struct vmm_vm *vm, int status, char why[400])
+{
+	char text[64];
+
+	if (*vm->broken) {
+		(void)snprintf(why, 400, "podvm-vmm: %s", vm->broken);
+		return VM_END_FAILED;
+	}
+	switch (status) {
+	case VMM_POWEROFF:
+		(void)snprintf(why, 400, "the guest powered off");
+		return VM_END_POWEROFF;
+	case VMM_RESET:
+	case VMM_TRIPLE:
+		if (*vm->panic)
+			(void)snprintf(why, 400, "the guest's kernel panicked: %s", vm->panic);
+		else
+			(void)snprintf(why, 400, "the guest reset itself%s", status == VMM_TRIPLE ? " by a triple fault" : "");
+		return VM_END_PANIC;
+	case VMM_KVM:
+		(void)snprintf(why, 400, "KVM cannot go on with the guest: %s", vm->last);
+		return VM_END_FAILED;
+	default:
+		driver_describe_status(text, status);
+		(void)snprintf(why, 400, "podvm-vmm %s%s%s", text, *vm->last ? ": " : "", vm->last);
+		return VM_END_FAILED;
+	}
+}
+
+static void on_child_end(struct loop_fd *src, uint32_t events)
+{
+	struct vmm_vm *vm = container_of(src, struct vmm_vm, src);
+	enum vm_end how;
+	char why[400];
+	int status = spawn_wait(vm->pidfd);
+
+	loop_remove_fd(&vm->src);
+	close_fd(&vm->pidfd);
+	lines_drain(&vm->console);
+	lines_drain(&vm->log);
+	how = judge(vm, status, why);
+	vm->cb.ended(vm->cb.ctx, how, why);
+	/* vm may be gone. */
+}
+
+static void on_broker_failed(void *ctx, const struct err *why)
+{
+	struct vmm_vm *vm = ctx;
+
+	(void)str_copy(vm->broken, sizeof(vm->broken), why->msg);
+	if (vm->pid > 0 && vm->pidfd >= 0)
+		(void)kill(vm->pid, SIGKILL); /* not reaped, so the number is still its own */
+}
+
+/* ---- what the child writes ---- */
+
+static void on_console(void *ctx, const char *line, size_t len)
+{
+	struct vmm_vm *vm = ctx;
+
+	driver_find_panic(vm->panic, sizeof(vm->panic), line, len);
+	vm->cb.console(vm->cb.ctx, line, len);
+}
+
+/* "TIME LEVEL vmm[pod]: text": what is after the first ": " is for people. */
+static void on_log(void *ctx, const char *line, size_t len)
+{
+	struct vmm_vm *vm = ctx;
+	const char *text = memmem(line, len, "]: ", 3);
+
+	text = text ? text + 3 : line;
+	if (len)
+		driver_printable(vm->last, sizeof(vm->last), text, (size_t)(line + len - text));
+	vm->cb.log(vm->cb.ctx, "vmm", line, len);
+}
+
+/* ---- start ---- */
+
+static void wiring_init(struct wiring *w)
+{
+	int *fd = (int *)w;
+
+	for (size_t i = 0; i < sizeof(*w) / sizeof(int); i++)
+		fd[i] = -1;
+}
+
+static void wiring_fini(struct wiring *w)
+{
+	int *fd = (int *)w;
+
+	for (size_t i = 0; i < sizeof(*w) / sizeof(int); i++)
+		close_fd(&fd[i]);
+}
+_Static_assert(sizeof(struct wiring) == 11 * sizeof(int), "wiring holds descriptors only");
+
+static int make_pairs(struct wiring *w, struct err *err)
+{
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, w->console) < 0 ||
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, w->control) < 0 ||
+		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, w->broker) < 0 || pipe2(w->log, O_CLOEXEC) < 0)
+		return err_errno(err, "make socket pairs");
+	return 0;
+}
+
+/*
+ * earlycon, kept, is the only console: it needs neither interrupt nor timer, so it costs nothing when it is quiet; the agent
+ * writes to the kernel's log. The rest as for QEMU (qemu_args.c), but a panic resets by ACPI, which tells it from a
+ * triple fault.
+ */
+static int fill_cmdline(char dst[2048], const struct vm_config *cfg, struct err *err)
+{
+	return str_format(dst, 2048, err,
+		"quiet earlycon=uart8250,io,0x3f8 keep_bootcon rootfstype=ramfs panic=-1 8250.nr_uarts=0 cryptomgr.notests "
+		"random.trust_cpu=on rcupdate.rcu_expedited=1 printk.devkmsg=on podvm.console=kmsg%s%s",
+		*cfg->cmdline_extra ? " " : "", cfg->cmdline_extra);
+}
+
+static int start_child(struct vmm_vm *vm, const struct wiring *w, const struct vm_config *cfg, struct err *err)
+{
+	char program[PATH_LEN], cmdline[2048], cid[24], vcpus[12], memory[24];
+	const char *argv[] = {"podvm-vmm", "--vm", "--id", cfg->id, "--kernel", "3", "--initrd", "4", "--console", "5",
+		"--control", "6", "--vsock-listen", "7", "--broker", "8", "--cid", cid, "--vcpus", vcpus, "--memory",
+		memory, "--fs-root", cfg->share_dir, "--cmdline", cmdline, NULL};
+	struct spawn sp = {
+		.file = program,
+		.argv = argv,
+		.clone_flags = CLONE_NEWPID,
+		.no_new_privs = true,
+		.fds = {{w->kernel, FD_KERNEL}, {w->initrd, FD_INITRD}, {w->console[1], FD_CONSOLE},
+			{w->control[1], FD_CONTROL}, {w->listen, FD_LISTEN}, {w->broker[1], FD_BROKER},
+			{w->log[1], STDERR_FILENO}, {w->log[1], STDOUT_FILENO}},
+		.n_fds = 8,
+	};
+	int r = path_helper(program, "podvm-vmm", err);
+
+	if (r == 0)
+		r = fill_cmdline(cmdline, cfg, err);
+	if (r < 0)
+		return r;
+	(void)snprintf(cid, sizeof(cid), "%" PRIu64, cfg->cid);
+	(void)snprintf(vcpus, sizeof(vcpus), "%u", cfg->vcpus);
+	(void)snprintf(memory, sizeof(memory), "%" PRIu64, cfg->memory / MIB);
+	return spawn_start(&sp, &vm->pid, &vm->pidfd, err);
+}
+
+static int watch(struct vmm_vm *vm, struct wiring *w, struct err *err)
+{
+	int r = lines_init(&vm->log, vm->loop, take_fd(&w->log[0]), on_log, vm, err);
+
+	if (r == 0)
+		r = loop_add_fd(vm->loop, &vm->src, vm->pidfd, EPOLLIN, on_child_end, err);
+	if (r == 0)
+		r = lines_init(&vm->console, vm->loop, take_fd(&w->console[0]), on_console, vm, err);
+	if (r == 0)
+		r = vm_broker_init(
+			&vm->broker, vm->loop, take_fd(&w->broker[0]), vm->vsock_path, on_broker_failed, vm, err);
+	if (r == 0)
+		vm->control = take_fd(&w->control[0]);
+	return r;
+}
+
+static int start_all(struct vmm_vm *vm, const struct vm_config *cfg, struct wiring *w, struct err *err)
+{
+	int r = make_pairs(w, err);
+
+	if (r == 0)
+		r = driver_open_file(&w->kernel, "kernel", cfg->kernel, err);
+	if (r == 0)
+		r = driver_open_file(&w->initrd, "initramfs", cfg->initrd, err);
+	if (r == 0)
+		r = driver_listen(vm->vsock_path, &vm->bound, &w->listen, err);
+	if (r == 0)
+		r = start_child(vm, w, cfg, err);
+	/* From here on the child's ends are its alone, or its death would not show. */
+	return r < 0 ? r : watch(vm, w, err);
+}
+
+static void vmm_free(struct vm *base)
+{
+	struct vmm_vm *vm = container_of(base, struct vmm_vm, vm);
+
+	if (!base)
+		return;
+	loop_remove_fd(&vm->src);
+	spawn_kill(&vm->pidfd);
+	close_fd(&vm->control);
+	vm_broker_fini(&vm->broker);
+	lines_fini(&vm->console);
+	lines_fini(&vm->log);
+	if (vm->bound)
+		(void)unlink(vm->vsock_path);
+	free(vm);
+}
+
+static int vmm_start(
+	struct vm **ret, struct loop *loop, const struct vm_config *cfg, const struct vm_callbacks *cb, struct err *err)
+{
+	struct vmm_vm *vm = calloc(1, sizeof(*vm));
+	struct wiring w;
+	int r;
+
+	if (!vm)
+		return err_set(err, ENOMEM, "start the VM: out of memory");
+	wiring_init(&w);
+	vm->vm.driver = &vm_driver_vmm;
+	vm->loop = loop;
+	vm->cb = *cb;
+	vm->pidfd = vm->control = -1;
+	r = str_copy(vm->vsock_path, sizeof(vm->vsock_path), cfg->vsock_path)
+		    ? start_all(vm, cfg, &w, err)
+		    : err_set(err, ENAMETOOLONG, "vsock socket '%s'", cfg->vsock_path);
+	wiring_fini(&w);
+	if (r < 0) {
+		vmm_free(&vm->vm);
+		return r;
+	}
+	*ret = &vm->vm;
+	return 0;
+}
+
+static unsigned vmm_processes(const struct vm *base, struct vm_process *ret, unsigned max)
+{
+	const struct vmm_vm *vm = (const struct vmm_vm *)base;
+
+	if (vm->pidfd < 0 || max == 0)
+		return 0;
+	ret[0] = (struct vm_process){.name = "vmm", .pid = vm->pid};
+	return 1;
+}
+
+/* ---- requests ---- */
+
+/* One line, without its newline; bounded in length and time. */
+static int read_line(int fd, char line[CONTROL_LINE_MAX], uint64_t deadline_ns, struct err *err)
+{
+	for (size_t n = 0; n < CONTROL_LINE_MAX; n++) {
+		uint64_t now = time_mono_ns();
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		ssize_t got = now < deadline_ns && poll(&p, 1, (int)((deadline_ns - now) / NS_PER_MS) + 1) > 0
+				      ? read(fd, line + n, 1)
+				      : -1;
+
+		if (got == 0)
+			return err_set(err, EPIPE, "podvm-vmm closed its control socket");
+		if (got < 0)
+			return err_set(err, ETIMEDOUT, "podvm-vmm did not answer in time");
+		if (line[n] == '\n') {
+			line[n] = '\0';
+			return 0;
+		}
+	}
+	return err_set(err, EPROTO, "podvm-vmm: an answer without end");
+}
+
+/* 1: an answer to another request, or an event. */
+static int judge_answer(const char *line, uint64_t id, struct err *err)
+{
+	json_t *obj = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+	const json_t *got = json_object_get(obj, "id");
+	char text[200] = "an answer that is not understood";
+	int r = 1;
+
+	if (json_is_integer(got) && (uint64_t)json_integer_value(got) == id) {
+		const char *why = json_string_value(json_object_get(obj, "error"));
+
+		r = 0;
+		if (!json_is_true(json_object_get(obj, "ok"))) {
+			if (why)
+				driver_printable(text, sizeof(text), why, strlen(why));
+			r = err_set(err, EIO, "podvm-vmm: %s", text);
+		}
+	}
+	json_decref(obj);
+	return r;
+}
+
+static int request(struct vmm_vm *vm, const char *op, struct err *err)
+{
+	auto_free char *line = malloc(CONTROL_LINE_MAX);
+	const uint64_t id = ++vm->request, deadline = time_mono_ns() + CONTROL_TIMEOUT_MS * NS_PER_MS;
+	char text[96];
+	int n = snprintf(text, sizeof(text), "{\"id\":%" PRIu64 ",\"op\":\"%s\"}\n", id, op), r = 1;
+
+	if (!line)
+		return err_set(err, ENOMEM, "out of memory");
+	if (vm->control < 0 || send(vm->control, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) != n)
+		return err_set(err, EPIPE, "podvm-vmm does not take requests");
+	while (r > 0) {
+		r = read_line(vm->control, line, deadline, err);
+		if (r == 0)
+			r = judge_answer(line, id, err);
+	}
+	return r;
+}
+
+static int vmm_pause(struct vm *base, bool on, struct err *err)
+{
+	return request(container_of(base, struct vmm_vm, vm), on ? "pause" : "resume", err);
+}
+
+const struct vm_driver vm_driver_vmm = {
+	.name = "vmm",
+	.start = vmm_start,
+	.free = vmm_free,
+	.processes = vmm_processes,
+	.pause = vmm_pause,
+};
