@@ -100,8 +100,8 @@ void log_write(enum log_level level, const char *fmt, ...)
 		return;
 	}
 	time_format(when, time_real_ns());
-	n = snprintf(line, sizeof(line), "%.8s%s %s %s%s%s%s: ", sink.prefix ? sink.prefix : "", when, level_names[level], sink.proc, sink.pod ? "[" : "",
-		sink.pod ? sink.pod : "", sink.pod ? "]" : "");
+	n = snprintf(line, sizeof(line), "%.8s%s %s %s%s%s%s: ", sink.prefix ? sink.prefix : "", when,
+		level_names[level], sink.proc, sink.pod ? "[" : "", sink.pod ? sink.pod : "", sink.pod ? "]" : "");
 	if (n < 0 || (size_t)n >= max - 8)
 		n = 0;
 	n += (int)escape(line + n, max - (size_t)n - 1, text);

@@ -26,7 +26,7 @@
 
 #define MIB (UINT64_C(1) << 20)
 #define CONTROL_TIMEOUT_MS 5000
-#define CONTROL_LINE_MAX 32768
+#define CONTROL_LINE_MAX 8192
 
 enum { FD_KERNEL = 3, FD_INITRD, FD_CONSOLE, FD_CONTROL, FD_LISTEN, FD_BROKER };
 
@@ -41,7 +41,7 @@ struct vmm_vm {
 	struct lines log, console;
 	struct vm_broker broker;
 	char vsock_path[PATH_LEN];
-	bool bound; /* the vsock socket exists in the file system */
+	bool bound;		    /* the vsock socket exists in the file system */
 	char last[160], panic[160]; /* what podvm-vmm said last, what the kernel did; printable */
 	char broken[160];	    /* the broker's protocol; then the child is killed */
 };
@@ -72,7 +72,8 @@ static enum vm_end judge(const struct vmm_vm *vm, int status, char why[400])
 		if (*vm->panic)
 			(void)snprintf(why, 400, "the guest's kernel panicked: %s", vm->panic);
 		else
-			(void)snprintf(why, 400, "the guest reset itself%s", status == VMM_TRIPLE ? " by a triple fault" : "");
+			(void)snprintf(
+				why, 400, "the guest reset itself%s", status == VMM_TRIPLE ? " by a triple fault" : "");
 		return VM_END_PANIC;
 	case VMM_KVM:
 		(void)snprintf(why, 400, "KVM cannot go on with the guest: %s", vm->last);
@@ -167,7 +168,8 @@ static int make_pairs(struct wiring *w, struct err *err)
 static int fill_cmdline(char dst[2048], const struct vm_config *cfg, struct err *err)
 {
 	return str_format(dst, 2048, err,
-		"quiet earlycon=uart8250,io,0x3f8 keep_bootcon rootfstype=ramfs panic=-1 8250.nr_uarts=0 cryptomgr.notests "
+		"quiet earlycon=uart8250,io,0x3f8 keep_bootcon rootfstype=ramfs panic=-1 8250.nr_uarts=0 "
+		"cryptomgr.notests "
 		"random.trust_cpu=on rcupdate.rcu_expedited=1 printk.devkmsg=on podvm.console=kmsg%s%s",
 		*cfg->cmdline_extra ? " " : "", cfg->cmdline_extra);
 }
@@ -333,13 +335,11 @@ static int judge_answer(const char *line, uint64_t id, struct err *err)
 
 static int request(struct vmm_vm *vm, const char *op, struct err *err)
 {
-	auto_free char *line = malloc(CONTROL_LINE_MAX);
+	char line[CONTROL_LINE_MAX];
 	const uint64_t id = ++vm->request, deadline = time_mono_ns() + CONTROL_TIMEOUT_MS * NS_PER_MS;
 	char text[96];
 	int n = snprintf(text, sizeof(text), "{\"id\":%" PRIu64 ",\"op\":\"%s\"}\n", id, op), r = 1;
 
-	if (!line)
-		return err_set(err, ENOMEM, "out of memory");
 	if (vm->control < 0 || send(vm->control, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) != n)
 		return err_set(err, EPIPE, "podvm-vmm does not take requests");
 	while (r > 0) {

@@ -161,8 +161,8 @@ static int load_initrd(const struct ram *ram, int fd, struct boot_result *b, str
 	if (!S_ISREG(st.st_mode) || size == 0)
 		return err_set(err, EINVAL, "initramfs: not a file with something in it");
 	if (size > top || ((top - size) & ~(PAGE - 1)) < b->kernel_end)
-		return err_set(err, ENOMEM, "initramfs: %" PRIu64 " bytes do not fit into the guest beside its kernel",
-			size);
+		return err_set(
+			err, ENOMEM, "initramfs: %" PRIu64 " bytes do not fit into the guest beside its kernel", size);
 	b->initrd_start = (top - size) & ~(PAGE - 1);
 	b->initrd_end = b->initrd_start + size;
 	return ram_load(ram, b->initrd_start, fd, 0, size, err) < 0 ? err_wrap(err, "initramfs") : 0;

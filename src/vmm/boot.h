@@ -20,7 +20,8 @@ struct boot_result {
 	gpa_t kernel_start, kernel_end, initrd_start, initrd_end;
 };
 
-int boot_load(const struct ram *ram, const struct boot_config *cfg, struct boot_result *ret, struct err *err) must_check;
+int boot_load(
+	const struct ram *ram, const struct boot_config *cfg, struct boot_result *ret, struct err *err) must_check;
 
 /* The kernel alone, for tests and fuzzing: fills entry, kernel_start, kernel_end. */
 int boot_load_kernel(const struct ram *ram, int fd, struct boot_result *ret, struct err *err) must_check;

@@ -218,7 +218,7 @@ void control_ended(struct control *c, const char *how, const char *why)
 	auto_buf struct buf b = BUF_INIT(REPLY_MAX);
 	char escaped[512];
 
-	if (c->src.loop && buf_printf(&b, "{\"event\":\"ended\",\"how\":\"%s\",\"why\":\"%s\"}", how,
-				   json_escape(escaped, sizeof(escaped), why)) == 0)
+	if (c->monitor && buf_printf(&b, "{\"event\":\"ended\",\"how\":\"%s\",\"why\":\"%s\"}", how,
+				  json_escape(escaped, sizeof(escaped), why)) == 0)
 		send_line(c, &b);
 }

@@ -81,13 +81,17 @@ int counters_put(struct monitor *m, struct buf *b)
 {
 	struct vm *vm = &m->vm;
 	int r = buf_printf(b, "\"state\":\"%s\",\"memory\":%" PRIu64 ",\"phases_us\":{",
-		vm->end != VM_RUNS ? "ended" : vm->paused ? "paused" : "running", vm->ram.size);
+		vm->end != VM_RUNS ? "ended"
+		: vm->paused	   ? "paused"
+				   : "running",
+		vm->ram.size);
 
 	for (unsigned i = PHASE_JAIL; i < PHASES && r == 0; i++)
 		r = buf_printf(b, "\"%s\":%" PRIu64 ",", phase_names[i], since_main(m, m->phases[i]));
 	if (r == 0)
-		r = buf_printf(b, "\"first_run\":%" PRIu64 "},\"console\":{\"written\":%" PRIu64 ",\"dropped\":%" PRIu64
-				  "},\"vcpus\":[",
+		r = buf_printf(b,
+			"\"first_run\":%" PRIu64 "},\"console\":{\"written\":%" PRIu64 ",\"dropped\":%" PRIu64
+			"},\"vcpus\":[",
 			since_main(m, vm->first_run_ns), vm->uart.written, vm->uart.dropped);
 	for (unsigned i = 0; i < vm->cfg.vcpus && r == 0; i++)
 		r = put_vcpu(&vm->vcpus[i], b);

@@ -57,7 +57,7 @@ static void set_features(struct cpuid *c, unsigned vcpus, bool tsc_deadline)
 	struct kvm_cpuid_entry2 *e = find(c, 1, 0);
 
 	if (e) {
-		e->ecx |= 1u << 31 | 1u << 21; /* hypervisor; x2APIC, which KVM always has */
+		e->ecx |= 1u << 31 | 1u << 21;	/* hypervisor; x2APIC, which KVM always has */
 		e->ecx &= ~(1u << 5 | 1u << 3); /* VMX, MONITOR */
 		if (tsc_deadline)
 			e->ecx |= 1u << 24;
@@ -84,11 +84,8 @@ static void set_features(struct cpuid *c, unsigned vcpus, bool tsc_deadline)
 /* Level 0: one thread a core; level 1: all cores in one socket. */
 static int set_topology(struct cpuid *c, unsigned vcpus, struct err *err)
 {
-	const struct kvm_cpuid_entry2 smt = {.function = 0xb,
-		.index = 0,
-		.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
-		.ebx = 1,
-		.ecx = EBX_SMT << 8};
+	const struct kvm_cpuid_entry2 smt = {
+		.function = 0xb, .index = 0, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX, .ebx = 1, .ecx = EBX_SMT << 8};
 	const struct kvm_cpuid_entry2 core = {.function = 0xb,
 		.index = 1,
 		.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
@@ -141,8 +138,7 @@ int cpuid_adjust(struct cpuid *c, unsigned vcpus, uint32_t tsc_khz, bool tsc_dea
 	return r < 0 ? r : set_frequencies(c, tsc_khz, err);
 }
 
-int cpuid_make(
-	struct cpuid *ret, int kvm_fd, unsigned vcpus, uint32_t tsc_khz, bool tsc_deadline, struct err *err)
+int cpuid_make(struct cpuid *ret, int kvm_fd, unsigned vcpus, uint32_t tsc_khz, bool tsc_deadline, struct err *err)
 {
 	*ret = (struct cpuid){.nent = CPUID_ENTRIES_MAX};
 	if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, ret) < 0)

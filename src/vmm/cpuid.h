@@ -19,8 +19,8 @@ struct cpuid {
 };
 
 /* tsc_khz 0: unknown. `tsc_deadline`: KVM has that timer. */
-int cpuid_make(struct cpuid *ret, int kvm_fd, unsigned vcpus, uint32_t tsc_khz, bool tsc_deadline,
-	struct err *err) must_check;
+int cpuid_make(
+	struct cpuid *ret, int kvm_fd, unsigned vcpus, uint32_t tsc_khz, bool tsc_deadline, struct err *err) must_check;
 /* Sets the parts that differ from vCPU to vCPU. */
 void cpuid_set_vcpu(struct cpuid *c, unsigned id);
 /* The bits of XCR0 that the guest may set; 0: no XSAVE. */

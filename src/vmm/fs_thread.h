@@ -19,8 +19,8 @@ struct fs_thread {
 	int (*attach)(void *ctx, struct virtio_dev *dev, struct err *err);
 	void *ctx;
 	int attached_fd; /* eventfd, written when attach was called, or nothing came of it */
-	int end_fd;	/* eventfd, readable when the thread is through; owned */
-	struct err why; /* why->code == 0: the front end hung up. Valid once end_fd is readable */
+	int end_fd;	 /* eventfd, readable when the thread is through; owned */
+	struct err why;	 /* why->code == 0: the front end hung up. Valid once end_fd is readable */
 };
 
 /*

@@ -32,7 +32,7 @@ struct vmm {
 	struct fs_thread fs;
 	struct loop_fd fs_end;
 	struct monitor *monitor; /* of --vm */
-	struct err why; /* code 0: an ordinary end */
+	struct err why;		 /* code 0: an ordinary end */
 };
 
 static void on_end(void *ctx, const struct err *why)

@@ -33,7 +33,7 @@ struct monitor {
 	struct loop_fd fs_src, end_src;
 	struct control control;
 	uint64_t phases[PHASES]; /* CLOCK_MONOTONIC, ns */
-	struct err why; /* of VMM_FAILED */
+	struct err why;		 /* of VMM_FAILED */
 	enum vmm_status status;
 };
 

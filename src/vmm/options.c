@@ -76,43 +76,44 @@ static const struct option table[] = {
 
 void options_help(void)
 {
-	(void)puts("usage: podvm-vmm --probe\n"
-		   "       podvm-vmm --vm --kernel FD [option...]\n"
-		   "       podvm-vmm --vhost-user [option...]\n"
-		   "\n"
-		   "A pod's virtual machine on KVM, or only its devices, for QEMU. Started by podvm; all descriptors are\n"
-		   "inherited.\n"
-		   "\n"
-		   "  --probe             say whether /dev/kvm runs a guest like a stock kernel\n"
-		   "  --vm                run a machine; its end is the exit status (docs/vmm-api.md)\n"
-		   "  --vhost-user        serve devices to QEMU\n"
-		   "  --id ID             the pod, for the log\n"
-		   "  --log-level LEVEL   error, warn, info or debug\n"
-		   "\n"
-		   "The machine:\n"
-		   "  --kernel FD         uncompressed ELF kernel with a PVH entry point\n"
-		   "  --initrd FD         initramfs\n"
-		   "  --cmdline TEXT      the kernel's command line\n"
-		   "  --vcpus N           1 to 32 (1)\n"
-		   "  --memory MIB        64 to 65536, even (256)\n"
-		   "  --huge-pages        ask the kernel for large pages\n"
-		   "  --console FD        where early messages and the kernel's log go\n"
-		   "  --control FD        stream socket of the owner (docs/vmm-api.md); its end is the machine's\n"
-		   "  --paused            wait for \"resume\" on the control socket\n"
-		   "  --explain           at the end, and at SIGUSR1: memory map, devices, exits, times, on stderr\n"
-		   "\n"
-		   "Devices:\n"
-		   "  --fs-sock FD        vhost-user socket of virtio-fs\n"
-		   "  --fs-root PATH|FD   the shared folder; it becomes the root of this program\n"
-		   "  --fs-tag TAG        its name in the guest (podvm)\n"
-		   "  --vsock-sock FD     vhost-user socket of virtio-vsock\n"
-		   "  --vsock-listen FD   listening unix socket for clients (CONNECT <port>)\n"
-		   "  --cid N             CID of the guest\n"
-		   "  --broker FD         socket to the parent, for connections that the guest starts\n"
-		   "\n"
-		   "For development:\n"
-		   "  --no-jail           keep all rights\n"
-		   "  --seccomp MODE      kill, log or off");
+	(void)puts(
+		"usage: podvm-vmm --probe\n"
+		"       podvm-vmm --vm --kernel FD [option...]\n"
+		"       podvm-vmm --vhost-user [option...]\n"
+		"\n"
+		"A pod's virtual machine on KVM, or only its devices, for QEMU. Started by podvm; all descriptors are\n"
+		"inherited.\n"
+		"\n"
+		"  --probe             say whether /dev/kvm runs a guest like a stock kernel\n"
+		"  --vm                run a machine; its end is the exit status (docs/vmm-api.md)\n"
+		"  --vhost-user        serve devices to QEMU\n"
+		"  --id ID             the pod, for the log\n"
+		"  --log-level LEVEL   error, warn, info or debug\n"
+		"\n"
+		"The machine:\n"
+		"  --kernel FD         uncompressed ELF kernel with a PVH entry point\n"
+		"  --initrd FD         initramfs\n"
+		"  --cmdline TEXT      the kernel's command line\n"
+		"  --vcpus N           1 to 32 (1)\n"
+		"  --memory MIB        64 to 65536, even (256)\n"
+		"  --huge-pages        ask the kernel for large pages\n"
+		"  --console FD        where early messages and the kernel's log go\n"
+		"  --control FD        stream socket of the owner (docs/vmm-api.md); its end is the machine's\n"
+		"  --paused            wait for \"resume\" on the control socket\n"
+		"  --explain           at the end, and at SIGUSR1: memory map, devices, exits, times, on stderr\n"
+		"\n"
+		"Devices:\n"
+		"  --fs-sock FD        vhost-user socket of virtio-fs\n"
+		"  --fs-root PATH|FD   the shared folder; it becomes the root of this program\n"
+		"  --fs-tag TAG        its name in the guest (podvm)\n"
+		"  --vsock-sock FD     vhost-user socket of virtio-vsock\n"
+		"  --vsock-listen FD   listening unix socket for clients (CONNECT <port>)\n"
+		"  --cid N             CID of the guest\n"
+		"  --broker FD         socket to the parent, for connections that the guest starts\n"
+		"\n"
+		"For development:\n"
+		"  --no-jail           keep all rights\n"
+		"  --seccomp MODE      kill, log or off");
 }
 
 /* A descriptor that is open; it must not leak into anything. */
@@ -235,8 +236,8 @@ static int check_machine(const struct options *o, struct err *err)
 	if (!o->vcpus)
 		return err_set(err, EINVAL, "--vcpus 0: must be 1 to %u", VCPUS_MAX);
 	if (o->memory_mib < MEMORY_MIN >> 20 || o->memory_mib % 2)
-		return err_set(err, EINVAL, "--memory %llu: must be 64 to 65536, and even",
-			(unsigned long long)o->memory_mib);
+		return err_set(
+			err, EINVAL, "--memory %llu: must be 64 to 65536, and even", (unsigned long long)o->memory_mib);
 	if (o->fs_sock >= 0 || o->vsock_sock >= 0)
 		return err_set(err, EINVAL, "--vm has no vhost-user sockets");
 	if (o->vsock_listen >= 0 && !o->cid)

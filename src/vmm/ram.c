@@ -19,8 +19,8 @@ int ram_init(struct ram *ram, uint64_t size, bool huge, struct err *err)
 	int r;
 
 	if (size < MEMORY_MIN || size > MEMORY_MAX || size % LARGE_PAGE)
-		return err_set(err, EINVAL, "guest memory of %" PRIu64 " bytes: must be 64 MiB to 64 GiB, in 2 MiB",
-			size);
+		return err_set(
+			err, EINVAL, "guest memory of %" PRIu64 " bytes: must be 64 MiB to 64 GiB, in 2 MiB", size);
 	p = mmap(NULL, size + LARGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
 		return err_errno(err, "guest memory of %" PRIu64 " bytes", size);

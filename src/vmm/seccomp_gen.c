@@ -61,8 +61,7 @@ static const struct rule devices_rules[] = {
 #include "vmm/vm_syscalls.h"
 	{0}};
 
-static const struct rule vm_fs_rules[] = {
-	ALLOW(eventfd2)	/* the device is put on its bus in its own thread */
+static const struct rule vm_fs_rules[] = {ALLOW(eventfd2) /* the device is put on its bus in its own thread */
 #include "virtio/fs_syscalls.h"
 #include "vmm/thread_syscalls.h"
 #include "vmm/vm_syscalls.h"

@@ -4,9 +4,9 @@
  * console). See seccomp_gen.c for the form.
  */
 ALLOW_EQUAL(ioctl, 1, KVM_RUN)
-ALLOW_EQUAL(ioctl, 1, KVM_GET_REGS) /* to tell where KVM failed */
+ALLOW_EQUAL(ioctl, 1, KVM_GET_REGS)   /* to tell where KVM failed */
 ALLOW_EQUAL(ioctl, 1, KVM_SIGNAL_MSI) /* a vector that was pending is unmasked */
-ALLOW(write) /* eventfds, console, log */
+ALLOW(write)			      /* eventfds, console, log */
 ALLOW(futex)
 ALLOW(rt_sigreturn)
 ALLOW(clock_gettime)

@@ -31,8 +31,8 @@ static int set_slots(const struct vm *vm, struct err *err)
 			.userspace_addr = (uintptr_t)g->hva};
 
 		if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &m) < 0)
-			return err_errno(err, "KVM_SET_USER_MEMORY_REGION of %" PRIu64 " bytes at 0x%" PRIx64, g->size,
-				g->gpa);
+			return err_errno(
+				err, "KVM_SET_USER_MEMORY_REGION of %" PRIu64 " bytes at 0x%" PRIx64, g->size, g->gpa);
 	}
 	return 0;
 }
@@ -182,8 +182,8 @@ int vm_add_device(struct vm *vm, struct virtio_dev *dev, struct err *err)
 	d = &vm->devices[slot];
 	d->vm = vm;
 	d->dev = dev;
-	r = virtio_pci_new(&d->vp, &vm->bus, slot, dev, &vm->ram.mem, LAYOUT_BARS + slot * VIRTIO_PCI_BAR_SIZE, &pci_ops,
-		vm, err);
+	r = virtio_pci_new(
+		&d->vp, &vm->bus, slot, dev, &vm->ram.mem, LAYOUT_BARS + slot * VIRTIO_PCI_BAR_SIZE, &pci_ops, vm, err);
 	for (unsigned i = 0; i < dev->ops->n_queues && r == 0; i++)
 		r = add_kick(d, i, err);
 	return r < 0 ? err_wrap(err, "device %s", dev->ops->name) : 0;

@@ -58,9 +58,9 @@ struct vcpu {
 	int fd;
 	struct kvm_run *run;
 	pthread_t thread;
-	bool parked;		     /* under vm->lock */
+	bool parked;		      /* under vm->lock */
 	uint64_t exits[EXIT_REASONS]; /* by exit reason; written by its thread alone */
-	uint64_t kicks;		     /* KVM_RUN was interrupted */
+	uint64_t kicks;		      /* KVM_RUN was interrupted */
 };
 
 /* A message by vector, as the guest programmed it. */
@@ -105,7 +105,7 @@ struct vm {
 	int parked_fd; /* eventfd: all vCPUs stand since vm_pause */
 	enum vm_end end;
 	char why[160];
-	int end_fd; /* eventfd: `end` is set */
+	int end_fd;	       /* eventfd: `end` is set */
 	uint64_t first_run_ns; /* CLOCK_MONOTONIC, just before the first KVM_RUN; 0: not yet */
 };
 

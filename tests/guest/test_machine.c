@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * podvm-vmm --vm with the bare guests of this folder, on this machine's /dev/kvm (any will do), in its jail: each guest does one
+ * thing, and the machine must end as it should, say why, and have neither crashed nor grown. Usage: test_machine PODVM_VMM FOLDER
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/spawn.h"
+#include "vmm/status.h"
+
+#define DEADLINE_MS 60000
+#define GUEST_KIB (64 * 1024)
+/* The program, its stacks and what the kernel counts for it; a sanitizer has its shadow beside that. */
+#define GROWTH_KIB (16 * 1024)
+#define TEXT_MAX 4096
+
+static const char *program, *folder;
+
+struct machine {
+	int pidfd, console, log, control;
+	pid_t pid;
+};
+
+struct expected {
+	const char *guest, *vcpus;
+	int status;
+	const char *console; /* all of it; NULL: not looked at */
+	const char *why;     /* how the log ends */
+};
+
+static void start(struct machine *m, const char *guest, const char *vcpus)
+{
+	char path[512];
+	const char *argv[] = {"podvm-vmm", "--vm", "--id", guest, "--kernel", "3", "--console", "4", "--control", "5",
+		"--memory", "64", "--vcpus", vcpus, "--cid", "3", "--explain",
+#ifdef SANITIZED /* whose runtime makes calls of its own */
+		"--no-jail",
+#endif
+		NULL};
+	struct spawn sp = {.file = program, .argv = argv, .clone_flags = CLONE_NEWPID, .no_new_privs = true, .n_fds = 5};
+	int console[2], log[2], control[2], kernel;
+	struct err err = {0};
+
+	(void)snprintf(path, sizeof(path), "%s/guest_%s", folder, guest);
+	kernel = open(path, O_RDONLY | O_CLOEXEC);
+	if (kernel < 0)
+		fail_msg("%s: %s", path, strerror(errno));
+	assert_int_equal(pipe2(console, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(log, O_CLOEXEC), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, control), 0);
+	sp.fds[0] = (struct spawn_fd){kernel, 3};
+	sp.fds[1] = (struct spawn_fd){console[1], 4};
+	sp.fds[2] = (struct spawn_fd){control[1], 5};
+	sp.fds[3] = (struct spawn_fd){log[1], STDERR_FILENO};
+	sp.fds[4] = (struct spawn_fd){log[1], STDOUT_FILENO};
+	if (spawn_start(&sp, &m->pid, &m->pidfd, &err) < 0)
+		fail_msg("%s", err.msg);
+	(void)close(kernel);
+	(void)close(console[1]);
+	(void)close(log[1]);
+	(void)close(control[1]);
+	m->console = console[0];
+	m->log = log[0];
+	m->control = control[0];
+}
+
+/* Until the end of file, or until `until` is in it. */
+static void read_text(int fd, char text[TEXT_MAX], const char *until)
+{
+	size_t n = 0;
+
+	text[0] = '\0';
+	while (n < TEXT_MAX - 1 && !(until && strstr(text, until))) {
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		ssize_t got;
+
+		if (poll(&p, 1, DEADLINE_MS) != 1)
+			fail_msg("nothing came in time; so far: '%s'", text);
+		got = read(fd, text + n, TEXT_MAX - 1 - n);
+		if (got <= 0)
+			return;
+		n += (size_t)got;
+		text[n] = '\0';
+	}
+}
+
+static int finish(struct machine *m)
+{
+	struct pollfd p = {.fd = m->pidfd, .events = POLLIN};
+	int status;
+
+	if (poll(&p, 1, DEADLINE_MS) != 1) {
+		spawn_kill(&m->pidfd);
+		fail_msg("the machine did not end");
+	}
+	status = spawn_wait(m->pidfd);
+	(void)close(m->pidfd);
+	(void)close(m->console);
+	(void)close(m->log);
+	(void)close(m->control);
+	return status;
+}
+
+static void check_growth(void)
+{
+#ifndef SANITIZED
+	struct rusage ru;
+
+	assert_int_equal(getrusage(RUSAGE_CHILDREN, &ru), 0);
+	if (ru.ru_maxrss > GUEST_KIB + GROWTH_KIB)
+		fail_msg("a machine of %d KiB had %ld KiB", GUEST_KIB, ru.ru_maxrss);
+#endif
+}
+
+static void check(const struct expected *e)
+{
+	char console[TEXT_MAX], log[TEXT_MAX];
+	struct machine m;
+	int status;
+
+	start(&m, e->guest, e->vcpus);
+	if (e->console)
+		read_text(m.console, console, NULL);
+	else
+		console[0] = '\0';
+	read_text(m.log, log, e->why);
+	status = finish(&m);
+	if (status != e->status || (e->console && strcmp(console, e->console) != 0) || !strstr(log, e->why))
+		fail_msg("%s: status %d, not %d; console '%s', not '%s'; log '%s', which should have '%s'", e->guest, status,
+			e->status, console, e->console ? e->console : "", log, e->why);
+	check_growth();
+}
+
+static const struct expected guests[] = {
+	{"off", "1", VMM_POWEROFF, "alive\n", "the guest powered off"},
+	{"off", "8", VMM_POWEROFF, "alive\n", "the guest powered off"},
+	{"reset", "1", VMM_RESET, "still here\n", "the guest reset itself"},
+	{"triple", "1", VMM_TRIPLE, "faults\n", "vCPU 0: triple fault"},
+	{"ports", "1", VMM_POWEROFF, "storm\nover\n", "the guest powered off"},
+	{"wild", "1", VMM_POWEROFF, "wild\nnothing there\n", "the guest powered off"},
+	{"registers", "1", VMM_POWEROFF, "registers\nunchanged\n", "the guest powered off"},
+	{"queues", "1", VMM_POWEROFF, "queues\none returned\nthe layout is frozen\nneeds reset\nover\n",
+		"the guest powered off"},
+	{"vectors", "1", VMM_POWEROFF, "vectors\nover\n", "the guest powered off"},
+	{"flood", "1", VMM_POWEROFF, NULL, "the guest powered off"},
+};
+
+static void guests_end_as_they_should(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(guests); i++)
+		check(&guests[i]);
+}
+
+/* ---- the control socket ---- */
+
+/* Sends a line (NULL: none), and reads one that must be `want`; a '*' at its end stands for anything. */
+static void talk(struct machine *m, const char *line, const char *want)
+{
+	char text[TEXT_MAX], got[TEXT_MAX] = "";
+	size_t n = strlen(want), len = 0;
+
+	if (line) {
+		int text_len = snprintf(text, sizeof(text), "%s\n", line);
+
+		assert_int_equal(send(m->control, text, (size_t)text_len, MSG_NOSIGNAL), text_len);
+	}
+	while (len < sizeof(got) - 1 && !memchr(got, '\n', len)) {
+		struct pollfd p = {.fd = m->control, .events = POLLIN};
+
+		if (poll(&p, 1, DEADLINE_MS) != 1 || read(m->control, got + len, 1) != 1)
+			fail_msg("no answer to '%s'; so far: '%s'", line ? line : "", got);
+		got[++len] = '\0';
+	}
+	got[len - 1] = '\0';
+	if (want[n - 1] == '*' ? strncmp(got, want, n - 1) != 0 : strcmp(got, want) != 0)
+		fail_msg("'%s': answer '%s', not '%s'", line ? line : "", got, want);
+}
+
+static void pauses_and_stops(const char *guest, const char *first_line, const char *vcpus)
+{
+	char text[TEXT_MAX];
+	struct machine m;
+
+	start(&m, guest, vcpus);
+	talk(&m, NULL, "{\"hello\":\"podvm-vmm\",\"api\":1,*");
+	read_text(m.console, text, first_line);
+	assert_string_equal(text, first_line);
+	for (int i = 0; i < 3; i++) {
+		talk(&m, "{\"id\":1,\"op\":\"pause\"}", "{\"id\":1,\"ok\":true}");
+		talk(&m, "{\"id\":2,\"op\":\"counters\"}", "{\"id\":2,\"ok\":true,\"state\":\"paused\",*");
+		talk(&m, "{\"id\":3,\"op\":\"resume\"}", "{\"id\":3,\"ok\":true}");
+	}
+	talk(&m, "{\"op\":\"counters\",\"id\":4}", "{\"id\":4,\"ok\":true,\"state\":\"running\",*");
+	talk(&m, "{\"id\":5,\"op\":\"stop\"}", "{\"id\":5,\"ok\":true}");
+	talk(&m, NULL, "{\"event\":\"ended\",\"how\":\"poweroff\",\"why\":\"stopped by its owner\"}");
+	assert_int_equal(finish(&m), VMM_POWEROFF);
+	check_growth();
+}
+
+static void a_guest_that_never_exits_is_paused(void **state)
+{
+	pauses_and_stops("spin", "spins\n", "1");
+}
+
+/* vCPUs that were never started stand too. */
+static void an_idle_guest_is_paused(void **state)
+{
+	pauses_and_stops("halt", "halts\n", "4");
+}
+
+static void bad_requests_are_refused(void **state)
+{
+	static const struct {
+		const char *line, *want;
+	} lines[] = {
+		{"", "{\"id\":0,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"null", "{\"id\":0,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"{\"id\":1}", "{\"id\":1,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"{\"id\":\"1\",\"op\":\"stop\"}", "{\"id\":0,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"{\"id\":7,\"op\":\"explode\"}", "{\"id\":7,\"ok\":false,\"code\":\"UNKNOWN\",*"},
+		{"{\"id\":8,\"op\":\"stop\",\"now\":true}", "{\"id\":8,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"{\"id\":9,\"op\":\"resize\",\"vcpus\":2}", "{\"id\":9,\"ok\":false,\"code\":\"UNSUPPORTED\",*"},
+	};
+	struct machine m;
+
+	start(&m, "halt", "1");
+	talk(&m, NULL, "{\"hello\":*");
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+		talk(&m, lines[i].line, lines[i].want);
+	/* The owner's end is the machine's. */
+	assert_int_equal(shutdown(m.control, SHUT_WR), 0);
+	talk(&m, NULL, "{\"event\":*");
+	assert_int_equal(finish(&m), VMM_POWEROFF);
+}
+
+static void a_line_without_end_is_an_error(void **state)
+{
+	static char junk[8192];
+	char text[TEXT_MAX];
+	struct machine m;
+
+	memset(junk, '{', sizeof(junk));
+	start(&m, "halt", "1");
+	talk(&m, NULL, "{\"hello\":*");
+	(void)send(m.control, junk, sizeof(junk), MSG_NOSIGNAL);
+	read_text(m.log, text, "a line of more than");
+	assert_non_null(strstr(text, "a line of more than"));
+	assert_int_equal(finish(&m), VMM_FAILED);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(guests_end_as_they_should),
+		cmocka_unit_test(a_guest_that_never_exits_is_paused),
+		cmocka_unit_test(an_idle_guest_is_paused),
+		cmocka_unit_test(bad_requests_are_refused),
+		cmocka_unit_test(a_line_without_end_is_an_error),
+	};
+
+	if (argc != 3)
+		return 2;
+	program = argv[1];
+	folder = argv[2];
+	if (geteuid() != 0 || access("/dev/kvm", R_OK | W_OK) < 0) {
+		(void)fprintf(stderr, "skipped: needs root and /dev/kvm\n");
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
