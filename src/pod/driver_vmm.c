@@ -28,7 +28,15 @@
 #define CONTROL_TIMEOUT_MS 5000
 #define CONTROL_LINE_MAX 8192
 
-enum { FD_KERNEL = 3, FD_INITRD, FD_CONSOLE, FD_CONTROL, FD_LISTEN, FD_BROKER };
+enum { FD_KERNEL = 3, FD_INITRD, FD_CONSOLE, FD_CONTROL, FD_LISTEN, FD_BROKER, FD_TAP };
+
+#define ARGS_MAX 64
+#define NIC_TEXT 40
+
+struct args {
+	const char *v[ARGS_MAX];
+	char cmdline[2048], cid[24], vcpus[12], memory[24], nics[VM_NICS_MAX][NIC_TEXT];
+};
 
 struct vmm_vm {
 	struct vm vm; /* first */
@@ -174,15 +182,37 @@ static int fill_cmdline(char dst[2048], const struct vm_config *cfg, struct err 
 		*cfg->cmdline_extra ? " " : "", cfg->cmdline_extra);
 }
 
+static int fill_args(struct args *a, const struct vm_config *cfg, struct err *err)
+{
+	const char *const fixed[] = {"podvm-vmm", "--vm", "--id", cfg->id, "--kernel", "3", "--initrd", "4",
+		"--console", "5", "--control", "6", "--vsock-listen", "7", "--broker", "8", "--cid", a->cid, "--vcpus",
+		a->vcpus, "--memory", a->memory, "--fs-root", cfg->share_dir, "--cmdline", a->cmdline};
+	unsigned n = ARRAY_SIZE(fixed);
+
+	memcpy(a->v, fixed, sizeof(fixed));
+	(void)snprintf(a->cid, sizeof(a->cid), "%" PRIu64, cfg->cid);
+	(void)snprintf(a->vcpus, sizeof(a->vcpus), "%u", cfg->vcpus);
+	(void)snprintf(a->memory, sizeof(a->memory), "%" PRIu64, cfg->memory / MIB);
+	for (unsigned i = 0; i < cfg->n_nics; i++) {
+		const uint8_t *mac = cfg->nics[i].mac;
+
+		(void)snprintf(a->nics[i], NIC_TEXT, "%u,%02x:%02x:%02x:%02x:%02x:%02x,%u", FD_TAP + i, mac[0], mac[1],
+			mac[2], mac[3], mac[4], mac[5], cfg->nics[i].mtu);
+		a->v[n++] = "--nic";
+		a->v[n++] = a->nics[i];
+	}
+	a->v[n] = NULL;
+	return fill_cmdline(a->cmdline, cfg, err);
+}
+_Static_assert(ARGS_MAX > 26 + 2 * VM_NICS_MAX, "room for every argument");
+
 static int start_child(struct vmm_vm *vm, const struct wiring *w, const struct vm_config *cfg, struct err *err)
 {
-	char program[PATH_LEN], cmdline[2048], cid[24], vcpus[12], memory[24];
-	const char *argv[] = {"podvm-vmm", "--vm", "--id", cfg->id, "--kernel", "3", "--initrd", "4", "--console", "5",
-		"--control", "6", "--vsock-listen", "7", "--broker", "8", "--cid", cid, "--vcpus", vcpus, "--memory",
-		memory, "--fs-root", cfg->share_dir, "--cmdline", cmdline, NULL};
+	char program[PATH_LEN];
+	struct args args;
 	struct spawn sp = {
 		.file = program,
-		.argv = argv,
+		.argv = args.v,
 		.clone_flags = CLONE_NEWPID,
 		.no_new_privs = true,
 		.fds = {{w->kernel, FD_KERNEL}, {w->initrd, FD_INITRD}, {w->console[1], FD_CONSOLE},
@@ -192,14 +222,13 @@ static int start_child(struct vmm_vm *vm, const struct wiring *w, const struct v
 	};
 	int r = path_helper(program, "podvm-vmm", err);
 
+	if (r == 0 && cfg->n_nics > VM_NICS_MAX)
+		r = err_set(err, EINVAL, "VM of %u network interfaces", cfg->n_nics);
+	for (unsigned i = 0; r == 0 && i < cfg->n_nics; i++)
+		sp.fds[sp.n_fds++] = (struct spawn_fd){cfg->nics[i].tap_fd, FD_TAP + (int)i};
 	if (r == 0)
-		r = fill_cmdline(cmdline, cfg, err);
-	if (r < 0)
-		return r;
-	(void)snprintf(cid, sizeof(cid), "%" PRIu64, cfg->cid);
-	(void)snprintf(vcpus, sizeof(vcpus), "%u", cfg->vcpus);
-	(void)snprintf(memory, sizeof(memory), "%" PRIu64, cfg->memory / MIB);
-	return spawn_start(&sp, &vm->pid, &vm->pidfd, err);
+		r = fill_args(&args, cfg, err);
+	return r < 0 ? r : spawn_start(&sp, &vm->pid, &vm->pidfd, err);
 }
 
 static int watch(struct vmm_vm *vm, struct wiring *w, struct err *err)

@@ -130,6 +130,8 @@ int monitor_start(struct monitor *m, const struct options *opts, struct loop *lo
 		r = start_fs(m, jail, err);
 	if (r == 0)
 		r = start_vsock(m, err);
+	if (r == 0)
+		r = devices_add(&m->devices, &m->vm, loop, opts, err);
 	phase(m, PHASE_DEVICES);
 	if (r == 0)
 		r = loop_add_fd(loop, &m->end_src, m->vm.end_fd, EPOLLIN, on_vm_end, err);

@@ -4,6 +4,7 @@
  * podvm-vmm --vm: makes the machine, its devices and its jail, runs the loop of the devices, and tells how it ended.
  */
 #include "vmm/control.h"
+#include "vmm/devices.h"
 #include "vmm/dial.h"
 #include "vmm/fs_thread.h"
 #include "vmm/jail.h"
@@ -32,6 +33,7 @@ struct monitor {
 	struct fs_thread fs;
 	struct loop_fd fs_src, end_src;
 	struct control control;
+	struct devices devices;
 	uint64_t phases[PHASES]; /* CLOCK_MONOTONIC, ns */
 	struct err why;		 /* of VMM_FAILED */
 	enum vmm_status status;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -29,6 +30,10 @@ enum {
 	ARG_CONTROL,
 	ARG_PAUSED,
 	ARG_EXPLAIN,
+	ARG_NIC,
+	ARG_DISK,
+	ARG_RNG,
+	ARG_BALLOON,
 	ARG_ID,
 	ARG_LOG_LEVEL,
 	ARG_FS_SOCK,
@@ -58,6 +63,10 @@ static const struct option table[] = {
 	{"control", required_argument, NULL, ARG_CONTROL},
 	{"paused", no_argument, NULL, ARG_PAUSED},
 	{"explain", no_argument, NULL, ARG_EXPLAIN},
+	{"nic", required_argument, NULL, ARG_NIC},
+	{"disk", required_argument, NULL, ARG_DISK},
+	{"rng", no_argument, NULL, ARG_RNG},
+	{"balloon", no_argument, NULL, ARG_BALLOON},
 	{"id", required_argument, NULL, ARG_ID},
 	{"log-level", required_argument, NULL, ARG_LOG_LEVEL},
 	{"fs-sock", required_argument, NULL, ARG_FS_SOCK},
@@ -101,6 +110,12 @@ void options_help(void)
 		"  --control FD        stream socket of the owner (docs/vmm-api.md); its end is the machine's\n"
 		"  --paused            wait for \"resume\" on the control socket\n"
 		"  --explain           at the end, and at SIGUSR1: memory map, devices, exits, times, on stderr\n"
+		"\n"
+		"Devices of the machine:\n"
+		"  --nic FD,MAC,MTU    a network interface on a tap; up to 16\n"
+		"  --disk FD[,ro]      a raw disk; up to 8\n"
+		"  --rng               entropy\n"
+		"  --balloon           balloon with free page reporting\n"
 		"\n"
 		"Devices:\n"
 		"  --fs-sock FD        vhost-user socket of virtio-fs\n"
@@ -151,6 +166,71 @@ static int parse_seccomp(const char *text, enum jail_seccomp *ret, struct err *e
 	return err_set(err, EINVAL, "--seccomp '%.40s': must be kill, log or off", text);
 }
 
+/* The text before the next comma, in `head`; returns what comes after it, or NULL when nothing does. */
+static const char *split(const char *text, char head[20])
+{
+	size_t n = strcspn(text, ",");
+
+	head[0] = '\0';
+	if (n < 20) {
+		memcpy(head, text, n);
+		head[n] = '\0';
+	}
+	return text[n] ? text + n + 1 : NULL;
+}
+
+static bool parse_mac(const char *text, uint8_t mac[6])
+{
+	if (strlen(text) != 17)
+		return false;
+	for (unsigned i = 0; i < 6; i++, text += 3) {
+		char *end;
+
+		mac[i] = (uint8_t)strtoul(text, &end, 16);
+		if (end != text + 2 || strspn(text, "0123456789abcdefABCDEF") != 2 || *end != (i < 5 ? ':' : '\0'))
+			return false;
+	}
+	return !(mac[0] & 1);
+}
+
+/* FD,MAC,MTU */
+static int parse_nic(const char *text, struct options *o, struct err *err)
+{
+	struct option_nic *nic = &o->nics[o->n_nics];
+	char fd[20], mac[20], mtu[20];
+	const char *rest = split(text, fd);
+	uint64_t n = 0;
+	int r;
+
+	if (o->n_nics == OPTIONS_NICS_MAX)
+		return err_set(err, EINVAL, "--nic: more than %d", OPTIONS_NICS_MAX);
+	rest = rest ? split(rest, mac) : NULL;
+	if (!rest || split(rest, mtu) || !parse_mac(mac, nic->mac))
+		return err_set(err, EINVAL, "--nic '%.60s': must be FD,MAC,MTU", text);
+	r = str_to_u64(mtu, UINT16_MAX, &n, err);
+	if (r < 0 || n < 68)
+		return err_set(err, EINVAL, "--nic '%.60s': the MTU must be 68 to 65535", text);
+	nic->mtu = (uint16_t)n;
+	o->n_nics++;
+	return parse_fd("nic", fd, &nic->fd, err);
+}
+
+/* FD or FD,ro */
+static int parse_disk(const char *text, struct options *o, struct err *err)
+{
+	struct option_disk *disk = &o->disks[o->n_disks];
+	char fd[20];
+	const char *rest = split(text, fd);
+
+	if (o->n_disks == OPTIONS_DISKS_MAX)
+		return err_set(err, EINVAL, "--disk: more than %d", OPTIONS_DISKS_MAX);
+	if (rest && !str_eq(rest, "ro"))
+		return err_set(err, EINVAL, "--disk '%.60s': must be FD or FD,ro", text);
+	disk->read_only = rest;
+	o->n_disks++;
+	return parse_fd("disk", fd, &disk->fd, err);
+}
+
 /* Options of our own machine. 1: not one of them. */
 static int parse_machine(int arg, const char *name, struct options *o, struct err *err)
 {
@@ -169,6 +249,16 @@ static int parse_machine(int arg, const char *name, struct options *o, struct er
 		return str_to_u64(optarg, VCPUS_MAX, &o->vcpus, err) < 0 ? err_wrap(err, "--vcpus") : 0;
 	case ARG_MEMORY:
 		return str_to_u64(optarg, MEMORY_MAX >> 20, &o->memory_mib, err) < 0 ? err_wrap(err, "--memory") : 0;
+	case ARG_NIC:
+		return parse_nic(optarg, o, err);
+	case ARG_DISK:
+		return parse_disk(optarg, o, err);
+	case ARG_RNG:
+		o->rng = true;
+		return 0;
+	case ARG_BALLOON:
+		o->balloon = true;
+		return 0;
 	case ARG_HUGE_PAGES:
 		o->huge_pages = true;
 		return 0;

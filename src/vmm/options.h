@@ -7,6 +7,20 @@
 #include "base/log.h"
 #include "vmm/jail.h"
 
+#define OPTIONS_NICS_MAX 16
+#define OPTIONS_DISKS_MAX 8
+
+struct option_nic {
+	int fd; /* tap */
+	uint8_t mac[6];
+	uint16_t mtu;
+};
+
+struct option_disk {
+	int fd;
+	bool read_only;
+};
+
 struct options {
 	bool probe, vhost_user, vm, help, version;
 	const char *id; /* of the pod, for the log */
@@ -22,7 +36,10 @@ struct options {
 	int kernel, initrd, console, control;
 	const char *cmdline;
 	uint64_t vcpus, memory_mib;
-	bool huge_pages, paused, explain;
+	bool huge_pages, paused, explain, rng, balloon;
+	struct option_nic nics[OPTIONS_NICS_MAX];
+	struct option_disk disks[OPTIONS_DISKS_MAX];
+	unsigned n_nics, n_disks;
 	/* for development */
 	bool no_jail;
 	enum jail_seccomp seccomp;

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <linux/sched.h>
 #include <linux/sockios.h>
@@ -56,6 +57,10 @@ static const struct rule fs_rules[] = {
 	{0}};
 
 static const struct rule devices_rules[] = {
+#include "virtio/balloon_syscalls.h"
+#include "virtio/blk_syscalls.h"
+#include "virtio/net_syscalls.h"
+#include "virtio/rng_syscalls.h"
 #include "virtio/vsock_syscalls.h"
 #include "vmm/thread_syscalls.h"
 #include "vmm/vm_syscalls.h"

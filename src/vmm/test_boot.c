@@ -44,7 +44,10 @@ static void make_image(struct image *im)
 	im->eh.e_phoff = offsetof(struct image, ph);
 	im->eh.e_phentsize = sizeof(im->ph[0]);
 	im->eh.e_phnum = 3;
-	im->ph[0] = (Elf64_Phdr){.p_type = PT_LOAD, .p_offset = 0, .p_paddr = KERNEL_GPA, .p_filesz = sizeof(*im),
+	im->ph[0] = (Elf64_Phdr){.p_type = PT_LOAD,
+		.p_offset = 0,
+		.p_paddr = KERNEL_GPA,
+		.p_filesz = sizeof(*im),
 		.p_memsz = sizeof(*im) + 8192};
 	im->ph[1] = (Elf64_Phdr){
 		.p_type = PT_NOTE, .p_offset = offsetof(struct image, note), .p_filesz = sizeof(im->note)};
@@ -268,13 +271,13 @@ static void bad_kernels_are_refused(void **state)
 	static const struct {
 		void (*spoil)(struct image *im);
 		const char *say;
-	} bad[] = {{no_elf, "not an uncompressed"}, {elf_32, "64-bit"}, {other_machine, "x86"}, {no_headers, "0 program headers"},
-		{many_headers, "65 program"}, {odd_headers, "57 bytes"}, {headers_far, "program headers"},
-		{headers_negative, "program headers"}, {segment_low, "below 1 MiB"}, {segment_high, "needs memory"},
-		{segment_wraps, "segment"}, {segment_huge, "segment"}, {more_in_file, "segment"}, {file_short, "not inside the file"},
-		{offset_far, "not inside the file"}, {no_note, "no PVH"}, {other_note, "no PVH"}, {other_name, "no PVH"},
-		{name_long, "no PVH"}, {desc_long, "no PVH"}, {desc_short, "no PVH"}, {notes_huge, "no PVH"},
-		{entry_outside, "entry point"}};
+	} bad[] = {{no_elf, "not an uncompressed"}, {elf_32, "64-bit"}, {other_machine, "x86"},
+		{no_headers, "0 program headers"}, {many_headers, "65 program"}, {odd_headers, "57 bytes"},
+		{headers_far, "program headers"}, {headers_negative, "program headers"}, {segment_low, "below 1 MiB"},
+		{segment_high, "needs memory"}, {segment_wraps, "segment"}, {segment_huge, "segment"},
+		{more_in_file, "segment"}, {file_short, "not inside the file"}, {offset_far, "not inside the file"},
+		{no_note, "no PVH"}, {other_note, "no PVH"}, {other_name, "no PVH"}, {name_long, "no PVH"},
+		{desc_long, "no PVH"}, {desc_short, "no PVH"}, {notes_huge, "no PVH"}, {entry_outside, "entry point"}};
 	static struct image im;
 	struct ram ram;
 

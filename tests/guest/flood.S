@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A line without end on the UART, more than anybody reads: what is not taken is dropped, the guest goes on. */
-#include "guest.h"
+#include "guest.inc"
 main:
 	mov $64, %ebx
 	mov $UART, %dx

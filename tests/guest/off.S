@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Powers off. */
-#include "guest.h"
+#include "guest.inc"
 main:
 	say "alive"
 	power_off

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every port at every width, in and out, but for the two that end a guest; a string over the UART's registers. */
-#include "guest.h"
+#include "guest.inc"
 main:
 	say "storm"
 	xor %edx, %edx

@@ -3,7 +3,7 @@
  * Drives virtio-vsock's transmit queue: a proper session with one packet, whose used ring is awaited; then the queue's size and
  * addresses are changed after DRIVER_OK (nothing may come of it), and one head is offered twice in one go.
  */
-#include "guest.h"
+#include "guest.inc"
 #define COMMON(off) (BAR1 + (off))
 #define STATUS COMMON(0x14)
 #define KICK1 (BAR1 + 0x3004)

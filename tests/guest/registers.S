@@ -3,7 +3,7 @@
  * Every byte of the device's BAR and of its config space at every width, aligned and not, all ones and all zeros. Kicks, resets and
  * the enabling of nonsense are among it.
  */
-#include "guest.h"
+#include "guest.inc"
 .macro sweep base, size
 	mov $\base, %edi
 1:	movb $0xff, (%edi)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Resets itself; a wrong value first, which must do nothing. */
-#include "guest.h"
+#include "guest.inc"
 main:
 	mov $RESET, %dx
 	mov $1, %al

@@ -54,7 +54,8 @@ static void start(struct machine *m, const char *guest, const char *vcpus)
 		"--no-jail",
 #endif
 		NULL};
-	struct spawn sp = {.file = program, .argv = argv, .clone_flags = CLONE_NEWPID, .no_new_privs = true, .n_fds = 5};
+	struct spawn sp = {
+		.file = program, .argv = argv, .clone_flags = CLONE_NEWPID, .no_new_privs = true, .n_fds = 5};
 	int console[2], log[2], control[2], kernel;
 	struct err err = {0};
 
@@ -143,8 +144,8 @@ static void check(const struct expected *e)
 	read_text(m.log, log, e->why);
 	status = finish(&m);
 	if (status != e->status || (e->console && strcmp(console, e->console) != 0) || !strstr(log, e->why))
-		fail_msg("%s: status %d, not %d; console '%s', not '%s'; log '%s', which should have '%s'", e->guest, status,
-			e->status, console, e->console ? e->console : "", log, e->why);
+		fail_msg("%s: status %d, not %d; console '%s', not '%s'; log '%s', which should have '%s'", e->guest,
+			status, e->status, console, e->console ? e->console : "", log, e->why);
 	check_growth();
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A fault without handlers: a triple fault. */
-#include "guest.h"
+#include "guest.inc"
 main:
 	say "faults"
 	lidt none

@@ -3,7 +3,7 @@
  * An interrupt storm: vectors that point everywhere, masked and unmasked while a queue is kicked, and interrupts to itself through
  * the local APIC, all with interrupts off, so none is ever taken.
  */
-#include "guest.h"
+#include "guest.inc"
 #define TABLE (BAR1 + 0x4000)
 main:
 	say "vectors"

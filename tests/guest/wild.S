@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads and writes where nothing is: holes, the end of RAM and beyond, below and above every window, over their ends. */
-#include "guest.h"
+#include "guest.inc"
 main:
 	say "wild"
 	mov $list, %esi
