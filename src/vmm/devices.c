@@ -39,8 +39,8 @@ static int add_nic(struct net **ret, struct vm *vm, struct loop *loop, const str
 	return r < 0 ? r : vm_add_device(vm, net_dev(*ret), err);
 }
 
-static int add_disk(struct blk **ret, struct vm *vm, struct loop *loop, const struct option_disk *disk, unsigned i,
-	struct err *err)
+static int add_disk(
+	struct blk **ret, struct vm *vm, struct loop *loop, const struct option_disk *disk, unsigned i, struct err *err)
 {
 	struct blk_options bo = {.fd = disk->fd, .read_only = disk->read_only, .engine = BLK_ENGINE_URING};
 	int r;

@@ -17,4 +17,5 @@ struct devices {
  * descriptors. Before the thread's filter. Disks need io_uring: its workers are the kernel's, so no thread of ours would
  * have to be jailed for them.
  */
-int devices_add(struct devices *d, struct vm *vm, struct loop *loop, const struct options *o, struct err *err) must_check;
+int devices_add(
+	struct devices *d, struct vm *vm, struct loop *loop, const struct options *o, struct err *err) must_check;
