@@ -213,6 +213,7 @@ static int start_child(struct vmm_vm *vm, const struct wiring *w, const struct v
 	struct spawn sp = {
 		.file = program,
 		.argv = args.v,
+		.new_session = true, /* Ctrl-C at the terminal is for podvm alone */
 		.clone_flags = CLONE_NEWPID,
 		.no_new_privs = true,
 		.fds = {{w->kernel, FD_KERNEL}, {w->initrd, FD_INITRD}, {w->console[1], FD_CONSOLE},
