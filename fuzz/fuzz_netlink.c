@@ -47,6 +47,12 @@ static void check_message(const Podvm__Agent__V1__ConfigureRequest *req)
 			check_text(req->routes[i]->gateway, false);
 		must(req->routes[i]->scope <= UINT8_MAX && req->routes[i]->type <= UINT8_MAX);
 	}
+	for (size_t i = 0; i < req->n_rules; i++) {
+		if (*req->rules[i]->source)
+			check_text(req->rules[i]->source, true);
+		if (*req->rules[i]->destination)
+			check_text(req->rules[i]->destination, true);
+	}
 	for (size_t i = 0; i < req->n_neighbours; i++) {
 		check_text(req->neighbours[i]->address, false);
 		must(mac_parse(mac, req->neighbours[i]->mac, NULL) == 0);

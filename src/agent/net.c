@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fib_rules.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
@@ -154,20 +155,38 @@ static int check_neighbour(const request *req, const Podvm__Agent__V1__Neighbour
 	return r < 0 ? err_wrap(err, "neighbour") : 0;
 }
 
+static int check_rule(const Podvm__Agent__V1__Rule *rule, struct err *err)
+{
+	struct inet_addr a = {0}, b = {0};
+	uint8_t family = rule->ipv6 ? AF_INET6 : AF_INET;
+	int r = *rule->source ? inet_parse(&a, rule->source, true, err) : 0;
+
+	if (r == 0 && *rule->destination)
+		r = inet_parse(&b, rule->destination, true, err);
+	if (r == 0 && ((a.family && a.family != family) || (b.family && b.family != family)))
+		r = err_set(err, EINVAL, "addresses of different families");
+	if (r == 0 && ((*rule->input && !link_name_valid(rule->input)) ||
+			      (*rule->output && !link_name_valid(rule->output)) || !rule->table))
+		r = err_set(err, EINVAL, "no table, or not the name of an interface");
+	return r < 0 ? err_wrap(err, "policy rule %u", rule->priority) : 0;
+}
+
 int net_check(const request *req, struct err *err)
 {
 	int r = 0;
 
 	if (req->n_interfaces > NET_INTERFACES_MAX || req->n_routes > NET_ROUTES_MAX ||
-		req->n_neighbours > NET_NEIGHBOURS_MAX)
-		return err_set(err, EINVAL, "more than %d interfaces, %d routes or %d neighbours", NET_INTERFACES_MAX,
-			NET_ROUTES_MAX, NET_NEIGHBOURS_MAX);
+		req->n_neighbours > NET_NEIGHBOURS_MAX || req->n_rules > NET_RULES_MAX)
+		return err_set(err, EINVAL, "more than %d interfaces, %d routes, %d neighbours or %d rules",
+			NET_INTERFACES_MAX, NET_ROUTES_MAX, NET_NEIGHBOURS_MAX, NET_RULES_MAX);
 	for (size_t i = 0; r == 0 && i < req->n_interfaces; i++)
 		r = check_interface(req, i, err);
 	for (size_t i = 0; r == 0 && i < req->n_routes; i++)
 		r = check_route(req, req->routes[i], err);
 	for (size_t i = 0; r == 0 && i < req->n_neighbours; i++)
 		r = check_neighbour(req, req->neighbours[i], err);
+	for (size_t i = 0; r == 0 && i < req->n_rules; i++)
+		r = check_rule(req->rules[i], err);
 	return r;
 }
 
@@ -372,6 +391,8 @@ static int add_route(struct net_setup *s, const Podvm__Agent__V1__Route *route, 
 	put_gateway(&rq, &gateway, dst.family);
 	if (source.family)
 		nl_put(&rq, RTA_PREFSRC, source.bytes, inet_bytes(source.family));
+	if (route->table)
+		nl_put_u32(&rq, RTA_TABLE, route->table); /* more than what fits into rtm_table */
 	if (*route->interface)
 		nl_put_u32(&rq, RTA_OIF, index_of(s, route->interface));
 	if (route->metric)
@@ -430,6 +451,38 @@ static int add_neighbour(struct net_setup *s, const Podvm__Agent__V1__Neighbour 
 	return nl_ask(&s->nl, &rq, err) < 0 ? err_wrap(err, "neighbour %s on %s", n->address, n->interface) : 0;
 }
 
+static int add_rule(struct net_setup *s, const Podvm__Agent__V1__Rule *rule, struct err *err)
+{
+	struct fib_rule_hdr m = {.family = rule->ipv6 ? AF_INET6 : AF_INET, .action = FR_ACT_TO_TBL};
+	struct inet_addr src = {0}, dst = {0};
+	struct nl_request rq;
+	int r = *rule->source ? inet_parse(&src, rule->source, true, err) : 0;
+
+	if (r == 0 && *rule->destination)
+		r = inet_parse(&dst, rule->destination, true, err);
+	if (r < 0)
+		return r;
+	m.src_len = src.prefix;
+	m.dst_len = dst.prefix;
+	m.flags = rule->invert ? FIB_RULE_INVERT : 0;
+	nl_start(&rq, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, &m, sizeof(m));
+	if (src.family)
+		nl_put(&rq, FRA_SRC, src.bytes, inet_bytes(src.family));
+	if (dst.family)
+		nl_put(&rq, FRA_DST, dst.bytes, inet_bytes(dst.family));
+	nl_put_u32(&rq, FRA_PRIORITY, rule->priority);
+	nl_put_u32(&rq, FRA_TABLE, rule->table);
+	if (*rule->input)
+		nl_put_str(&rq, FRA_IIFNAME, rule->input);
+	if (*rule->output)
+		nl_put_str(&rq, FRA_OIFNAME, rule->output);
+	if (rule->mask) {
+		nl_put_u32(&rq, FRA_FWMARK, rule->mark);
+		nl_put_u32(&rq, FRA_FWMASK, rule->mask);
+	}
+	return nl_ask(&s->nl, &rq, err) < 0 ? err_wrap(err, "policy rule %u", rule->priority) : 0;
+}
+
 /* ---- all of it ---- */
 
 static int set_up(struct net_setup *s, struct err *err)
@@ -452,6 +505,8 @@ static int set_up(struct net_setup *s, struct err *err)
 		r = add_routes(s, err);
 	for (size_t i = 0; r == 0 && i < req->n_neighbours; i++)
 		r = add_neighbour(s, req->neighbours[i], err);
+	for (size_t i = 0; r == 0 && i < req->n_rules; i++)
+		r = add_rule(s, req->rules[i], err);
 	return r;
 }
 
@@ -472,7 +527,7 @@ int net_configure(const request *req, struct err *err)
 	auto_free struct net_setup *s = NULL;
 	int r = net_check(req, err);
 
-	if (r < 0 || (!req->n_interfaces && !req->n_routes && !req->n_neighbours))
+	if (r < 0 || (!req->n_interfaces && !req->n_routes && !req->n_neighbours && !req->n_rules))
 		return r;
 	s = calloc(1, sizeof(*s));
 	if (!s)

@@ -8,9 +8,10 @@
 #define NET_ADDRESSES_MAX 32
 #define NET_ROUTES_MAX 256
 #define NET_NEIGHBOURS_MAX 256
+#define NET_RULES_MAX 64
 
 /*
- * Sets up interfaces, routes and neighbours: the driver is loaded, each device is found by its MAC, renamed, given MTU,
+ * Sets up interfaces, routes, neighbours and rules: the driver is loaded, each device is found by its MAC, renamed, given MTU,
  * flags and addresses, and brought up. Nothing is done when the request names none. -EINVAL, -ENOENT (no such device) or
  * the kernel's answer; the message names interface, address or route.
  */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -173,6 +174,33 @@ static void bad_neighbours(void **state)
 	refused(&n, "no interface 'eth7'");
 }
 
+static void bad_rules(void **state)
+{
+	Podvm__Agent__V1__Rule rule = PODVM__AGENT__V1__RULE__INIT, *ptr = &rule;
+	struct net n;
+	struct err err = {0};
+
+	fill(&n);
+	n.req.rules = &ptr;
+	n.req.n_rules = 1;
+	rule.table = 100;
+	rule.source = text("10.1.0.2/32");
+	assert_int_equal(net_check(&n.req, &err), 0);
+	rule.ipv6 = true;
+	refused(&n, "policy rule 0: addresses of different families");
+	rule.source = text("10.1.0.2");
+	refused(&n, "policy rule 0: '10.1.0.2'");
+	rule.source = text("");
+	assert_int_equal(net_check(&n.req, &err), 0);
+	rule.input = text("a/b");
+	refused(&n, "not the name of an interface");
+	rule.input = text("");
+	rule.table = 0;
+	refused(&n, "no table");
+	n.req.n_rules = NET_RULES_MAX + 1;
+	refused(&n, "64 rules");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -180,6 +208,7 @@ int main(void)
 		cmocka_unit_test(bad_interfaces),
 		cmocka_unit_test(bad_routes),
 		cmocka_unit_test(bad_neighbours),
+		cmocka_unit_test(bad_rules),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,6 +24,7 @@
 #define NET_ADDRESSES_MAX 32 /* of one interface */
 #define NET_ROUTES_MAX 256
 #define NET_NEIGHBOURS_MAX 256
+#define NET_RULES_MAX 64
 
 struct pod_net;
 
@@ -31,7 +32,8 @@ struct pod_net;
  * `netns` is the path of a network namespace. Its interfaces that are up, but lo, are taken: at most VM_NICS_MAX, each
  * Ethernet, with an MTU of 68 to 65521, and not part of a bridge or lower device of another one in there (-ENOTSUP, the
  * message names it). None is fine. What a crashed pod left is replaced; -EBUSY when another VM is attached.
- * Routes of the main table, addresses and static neighbours are read; policy rules are not, nor multipath routes (-ENOTSUP).
+ * Addresses, static neighbours, routes of all tables but local, and policy rules are read. A multipath route, or a rule that does
+ * more than choose a table, is -ENOTSUP.
  */
 int pod_net_open(struct pod_net **ret, const char *netns, struct err *err) must_check;
 /* Removes filters, queueing disciplines and taps. NULL is fine. */

@@ -29,15 +29,22 @@ struct neighbour {
 	char address[INET_TEXT_MAX], mac[MAC_TEXT_MAX];
 };
 
+struct rule {
+	Podvm__Agent__V1__Rule m;
+	char source[INET_TEXT_MAX], destination[INET_TEXT_MAX];
+};
+
 struct net_message {
 	struct interface *interfaces;
 	struct address_text *addresses;
 	struct route *routes;
 	struct neighbour *neighbours;
+	struct rule *rules;
 	Podvm__Agent__V1__Interface *interface_ptrs[VM_NICS_MAX];
 	Podvm__Agent__V1__Route *route_ptrs[NET_ROUTES_MAX];
 	Podvm__Agent__V1__Neighbour *neighbour_ptrs[NET_NEIGHBOURS_MAX];
-	size_t n_interfaces, n_addresses, n_routes, n_neighbours;
+	Podvm__Agent__V1__Rule *rule_ptrs[NET_RULES_MAX];
+	size_t n_interfaces, n_addresses, n_routes, n_neighbours, n_rules;
 };
 
 void net_message_free(struct net_message *m)
@@ -48,6 +55,7 @@ void net_message_free(struct net_message *m)
 	free(m->addresses);
 	free(m->routes);
 	free(m->neighbours);
+	free(m->rules);
 	free(m);
 }
 
@@ -123,6 +131,7 @@ static void add_route(struct net_message *m, struct net_conf *conf, const struct
 	to->m.type = r->type;
 	to->m.mtu = r->mtu;
 	to->m.protocol = r->protocol;
+	to->m.table = r->table;
 	m->route_ptrs[m->n_routes++] = &to->m;
 }
 
@@ -142,6 +151,26 @@ static void add_neighbour(struct net_message *m, struct net_conf *conf, const st
 	m->neighbour_ptrs[m->n_neighbours++] = &to->m;
 }
 
+static void add_rule(struct net_message *m, struct net_rule *r)
+{
+	struct rule *to = &m->rules[m->n_rules];
+
+	podvm__agent__v1__rule__init(&to->m);
+	inet_text(to->source, &r->src, true);
+	inet_text(to->destination, &r->dst, true);
+	to->m.ipv6 = r->family == AF_INET6;
+	to->m.priority = r->priority;
+	to->m.table = r->table;
+	to->m.source = to->source;
+	to->m.destination = to->destination;
+	to->m.input = r->input;
+	to->m.output = r->output;
+	to->m.mark = r->mark;
+	to->m.mask = r->mask;
+	to->m.invert = r->invert;
+	m->rule_ptrs[m->n_rules++] = &to->m;
+}
+
 static int build(struct net_message *m, struct net_conf *conf, struct err *err)
 {
 	int r = 0;
@@ -150,7 +179,8 @@ static int build(struct net_message *m, struct net_conf *conf, struct err *err)
 	m->addresses = calloc(conf->n_addresses + 1, sizeof(*m->addresses));
 	m->routes = calloc(conf->n_routes + 1, sizeof(*m->routes));
 	m->neighbours = calloc(conf->n_neighbours + 1, sizeof(*m->neighbours));
-	if (!m->interfaces || !m->addresses || !m->routes || !m->neighbours)
+	m->rules = calloc(conf->n_rules + 1, sizeof(*m->rules));
+	if (!m->interfaces || !m->addresses || !m->routes || !m->neighbours || !m->rules)
 		return err_set(err, ENOMEM, "the pod's network: out of memory");
 	for (unsigned i = 0; r == 0 && i < conf->n_links; i++)
 		r = add_interface(m, conf, &conf->links[i], err);
@@ -158,6 +188,8 @@ static int build(struct net_message *m, struct net_conf *conf, struct err *err)
 		add_route(m, conf, &conf->routes[i]);
 	for (unsigned i = 0; i < conf->n_neighbours; i++)
 		add_neighbour(m, conf, &conf->neighbours[i]);
+	for (unsigned i = 0; i < conf->n_rules; i++)
+		add_rule(m, &conf->rules[i]);
 	return r;
 }
 
@@ -179,6 +211,8 @@ int pod_net_fill(struct pod_net *net, Podvm__Agent__V1__ConfigureRequest *req, s
 	req->n_routes = m->n_routes;
 	req->neighbours = m->neighbour_ptrs;
 	req->n_neighbours = m->n_neighbours;
+	req->rules = m->rule_ptrs;
+	req->n_rules = m->n_rules;
 	return 0;
 }
 

@@ -32,7 +32,15 @@ struct net_route {
 	struct inet_addr dst, gateway, source;
 	uint8_t scope, type, protocol;
 	bool onlink;
-	uint32_t metric, mtu;
+	uint32_t metric, mtu, table;
+};
+
+struct net_rule {
+	uint8_t family;
+	bool invert;
+	struct inet_addr src, dst; /* family 0: any */
+	uint32_t table, priority, mark, mask;
+	char input[16], output[16]; /* "" */
 };
 
 struct net_neighbour {
@@ -47,7 +55,8 @@ struct net_conf {
 	struct net_address addresses[VM_NICS_MAX * NET_ADDRESSES_MAX];
 	struct net_route routes[NET_ROUTES_MAX];
 	struct net_neighbour neighbours[NET_NEIGHBOURS_MAX];
-	unsigned n_links, n_addresses, n_routes, n_neighbours;
+	struct net_rule rules[NET_RULES_MAX];
+	unsigned n_links, n_addresses, n_routes, n_neighbours, n_rules;
 };
 
 /* ---- net_link.c: each fills *ret from one message ---- */
@@ -57,6 +66,7 @@ int net_link_read(struct net_link *ret, const struct nlmsghdr *h, struct err *er
 int net_address_read(struct net_address *ret, const struct nlmsghdr *h, struct err *err) must_check;
 int net_route_read(struct net_route *ret, const struct nlmsghdr *h, struct err *err) must_check;
 int net_neighbour_read(struct net_neighbour *ret, const struct nlmsghdr *h, struct err *err) must_check;
+int net_rule_read(struct net_rule *ret, const struct nlmsghdr *h, struct err *err) must_check;
 /* Adds what the message tells to `conf`, whatever its type. 0 or -errno. */
 int net_conf_add(struct net_conf *conf, const struct nlmsghdr *h, struct err *err) must_check;
 /* Reads the namespace of `nl`. Tries again when it changes meanwhile. */

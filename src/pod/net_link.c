@@ -6,6 +6,7 @@
  * CNI may have removed them: ptp does.
  */
 #include <errno.h>
+#include <linux/fib_rules.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_arp.h>
@@ -285,7 +286,7 @@ int net_route_read(struct net_route *ret, const struct nlmsghdr *h, struct err *
 	while (nl_next(&list, &a))
 		if (!read_route_attr(&route, &a, &info, &x))
 			return malformed(h, err);
-	if (x.table != RT_TABLE_MAIN || x.expires)
+	if (x.table == RT_TABLE_LOCAL || x.expires)
 		return 1;
 	if (route.dst.prefix != info.rtm_dst_len)
 		return malformed(h, err);
@@ -295,6 +296,7 @@ int net_route_read(struct net_route *ret, const struct nlmsghdr *h, struct err *
 		return refuse_route(&route, "encapsulates", err);
 	if (info.rtm_src_len)
 		return refuse_route(&route, "depends on the source address", err);
+	route.table = x.table;
 	route.scope = info.rtm_scope;
 	route.type = info.rtm_type;
 	route.protocol = info.rtm_protocol;
@@ -335,6 +337,82 @@ int net_neighbour_read(struct net_neighbour *ret, const struct nlmsghdr *h, stru
 	return 0;
 }
 
+/* ---- rules ---- */
+
+static bool read_rule_attr(struct net_rule *rule, const struct nl_attr *a, const struct fib_rule_hdr *info, bool *other)
+{
+	uint32_t v = 0;
+
+	switch (a->type) {
+	case FRA_DST:
+		return take_address(&rule->dst, a, info->family, info->dst_len);
+	case FRA_SRC:
+		return take_address(&rule->src, a, info->family, info->src_len);
+	case FRA_TABLE:
+		return nl_u32(a, &rule->table);
+	case FRA_PRIORITY:
+		return nl_u32(a, &rule->priority);
+	case FRA_FWMARK:
+		return nl_u32(a, &rule->mark);
+	case FRA_FWMASK:
+		return nl_u32(a, &rule->mask);
+	case FRA_IIFNAME:
+		return nl_text(a, rule->input, sizeof(rule->input));
+	case FRA_OIFNAME:
+		return nl_text(a, rule->output, sizeof(rule->output));
+	case FRA_SUPPRESS_PREFIXLEN:
+	case FRA_SUPPRESS_IFGROUP:
+		*other |= !nl_u32(a, &v) || v != UINT32_MAX;
+		return true;
+	case FRA_PROTOCOL:
+	case FRA_UNSPEC:
+	case FRA_PAD:
+		return true;
+	default:
+		*other = true;
+		return true;
+	}
+}
+
+/* local, main and default, as the guest's kernel has them too */
+static bool is_default_rule(const struct net_rule *rule)
+{
+	return !rule->src.family && !rule->dst.family && !rule->mask && !*rule->input && !*rule->output &&
+	       !rule->invert &&
+	       ((rule->priority == 0 && rule->table == RT_TABLE_LOCAL) ||
+		       (rule->priority == 32766 && rule->table == RT_TABLE_MAIN) ||
+		       (rule->priority == 32767 && rule->table == RT_TABLE_DEFAULT));
+}
+
+int net_rule_read(struct net_rule *ret, const struct nlmsghdr *h, struct err *err)
+{
+	struct net_rule rule = {0};
+	bool other = false;
+	struct fib_rule_hdr info;
+	struct nl_attrs list;
+	struct nl_attr a;
+	const void *fixed;
+
+	if (!nl_payload(h, &fixed, sizeof(info), &list))
+		return malformed(h, err);
+	memcpy(&info, fixed, sizeof(info));
+	if (info.family != AF_INET && info.family != AF_INET6)
+		return 1;
+	rule.family = info.family;
+	rule.table = info.table;
+	rule.invert = (info.flags & FIB_RULE_INVERT) != 0;
+	while (nl_next(&list, &a))
+		if (!read_rule_attr(&rule, &a, &info, &other))
+			return malformed(h, err);
+	if (is_default_rule(&rule) && !other && info.action == FR_ACT_TO_TBL)
+		return 1;
+	if (other || info.action != FR_ACT_TO_TBL || info.tos)
+		return err_set(err, ENOTSUP, "policy rule %u does more than choose a table: a pod's VM cannot have it",
+			rule.priority);
+	*ret = rule;
+	return 0;
+}
+
 /* ---- all of it ---- */
 
 static int too_many(const char *what, unsigned max, struct err *err)
@@ -362,6 +440,8 @@ int net_conf_add(struct net_conf *conf, const struct nlmsghdr *h, struct err *er
 		ADD(conf->routes, conf->n_routes, net_route_read, "routes");
 	else if (h->nlmsg_type == RTM_NEWNEIGH)
 		ADD(conf->neighbours, conf->n_neighbours, net_neighbour_read, "static neighbours");
+	else if (h->nlmsg_type == RTM_NEWRULE)
+		ADD(conf->rules, conf->n_rules, net_rule_read, "policy rules");
 	return r < 0 ? r : 0;
 }
 
@@ -376,7 +456,8 @@ static int read_once(struct net_conf *conf, struct nl *nl, struct err *err)
 		uint16_t type;
 		size_t fixed;
 	} lists[] = {{RTM_GETLINK, sizeof(struct ifinfomsg)}, {RTM_GETADDR, sizeof(struct ifaddrmsg)},
-		{RTM_GETROUTE, sizeof(struct rtmsg)}, {RTM_GETNEIGH, sizeof(struct ndmsg)}};
+		{RTM_GETROUTE, sizeof(struct rtmsg)}, {RTM_GETNEIGH, sizeof(struct ndmsg)},
+		{RTM_GETRULE, sizeof(struct fib_rule_hdr)}};
 	static const uint8_t any[32];
 	struct nl_request rq;
 	int r = 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages as the kernel sends them, and as it does not; what is kept of them, and what the agent is told. */
 #include <errno.h>
+#include <linux/fib_rules.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_arp.h>
@@ -250,8 +251,9 @@ static void routes_of_no_interest_or_refused(void **state)
 	m.rtm_table = RT_TABLE_LOCAL;
 	nl_start(&rq, RTM_NEWROUTE, 0, &m, sizeof(m));
 	assert_int_equal(net_route_read(&r, &rq.h, &err), 1);
-	nl_put_u32(&rq, RTA_TABLE, RT_TABLE_MAIN); /* the wide table wins */
+	nl_put_u32(&rq, RTA_TABLE, 1000); /* the wide table wins */
 	assert_int_equal(net_route_read(&r, &rq.h, &err), 0);
+	assert_int_equal(r.table, 1000);
 	m = route_fixed(AF_INET6, 0);
 	m.rtm_protocol = RTPROT_RA;
 	nl_start(&rq, RTM_NEWROUTE, 0, &m, sizeof(m));
@@ -314,6 +316,49 @@ static void neighbours(void **state)
 	nl_start(&rq, RTM_NEWNEIGH, 0, &m, sizeof(m));
 	put_ip(&rq, NDA_DST, "fd00::1");
 	assert_int_equal(net_neighbour_read(&n, &rq.h, NULL), -EPROTO);
+}
+
+static void rules(void **state)
+{
+	static const struct {
+		uint32_t priority, table;
+	} defaults[] = {{0, RT_TABLE_LOCAL}, {32766, RT_TABLE_MAIN}, {32767, RT_TABLE_DEFAULT}};
+	struct fib_rule_hdr m = {.family = AF_INET, .action = FR_ACT_TO_TBL};
+	struct net_rule r;
+	struct nl_request rq;
+	struct err err = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(defaults); i++) {
+		m.table = (uint8_t)defaults[i].table;
+		nl_start(&rq, RTM_NEWRULE, 0, &m, sizeof(m));
+		nl_put_u32(&rq, FRA_PRIORITY, defaults[i].priority);
+		nl_put_u32(&rq, FRA_SUPPRESS_PREFIXLEN, UINT32_MAX);
+		assert_int_equal(net_rule_read(&r, &rq.h, &err), 1);
+		nl_put_str(&rq, FRA_IIFNAME, "eth0");
+		assert_int_equal(net_rule_read(&r, &rq.h, &err), 0);
+	}
+	m.src_len = 32;
+	nl_start(&rq, RTM_NEWRULE, 0, &m, sizeof(m));
+	put_ip(&rq, FRA_SRC, "10.1.0.2");
+	nl_put_u32(&rq, FRA_PRIORITY, 5000);
+	nl_put_u32(&rq, FRA_TABLE, 100);
+	assert_int_equal(net_rule_read(&r, &rq.h, &err), 0);
+	assert_int_equal(r.src.prefix, 32);
+	assert_int_equal(r.table, 100);
+	assert_int_equal(r.dst.family, 0);
+	nl_put_u32(&rq, FRA_SUPPRESS_PREFIXLEN, 0);
+	assert_int_equal(net_rule_read(&r, &rq.h, &err), -ENOTSUP);
+	assert_string_equal(err.msg, "policy rule 5000 does more than choose a table: a pod's VM cannot have it");
+	m.action = FR_ACT_BLACKHOLE;
+	m.src_len = 0;
+	nl_start(&rq, RTM_NEWRULE, 0, &m, sizeof(m));
+	assert_int_equal(net_rule_read(&r, &rq.h, &err), -ENOTSUP);
+	m.src_len = 33;
+	nl_start(&rq, RTM_NEWRULE, 0, &m, sizeof(m));
+	put_ip(&rq, FRA_SRC, "10.1.0.2");
+	assert_int_equal(net_rule_read(&r, &rq.h, &err), -EPROTO);
+	rq.h.nlmsg_len = NLMSG_HDRLEN + 11;
+	assert_int_equal(net_rule_read(&r, &rq.h, &err), -EPROTO);
 }
 
 static void too_much_is_refused(void **state)
@@ -385,6 +430,7 @@ int main(void)
 		cmocka_unit_test(routes_of_no_interest_or_refused),
 		cmocka_unit_test(malformed_routes),
 		cmocka_unit_test(neighbours),
+		cmocka_unit_test(rules),
 		cmocka_unit_test(too_much_is_refused),
 		cmocka_unit_test(what_the_agent_is_told),
 	};

@@ -8,7 +8,7 @@ load ../lib/common.bash
 load ../lib/net.bash
 
 # Addresses and routes as busybox shows them, in a namespace and in a guest.
-SHAPE='ip -o addr show; ip route show; ip -6 route show'
+SHAPE='ip -o addr show; ip route show; ip -6 route show; ip route show table 100; ip rule show'
 BRIDGE='"bridge": "br0", "isGateway": true, "mtu": 1400'
 
 setup_file() {
@@ -23,16 +23,19 @@ setup_file() {
 	netns_new b
 	netns_new wire
 	cable ext0
+	cable ext1
 	cni ADD a eth0 bridge <<<"$(conf br bridge "$BRIDGE" 10.88.0.0/24 fd88::/64)" >/dev/null
 	cni ADD a net1 ptp <<<"$(conf ptp ptp '"mtu": 9000' 10.89.0.0/24 fd89::/64)" >/dev/null
 	cni ADD a net2 macvlan <<<"$(conf mv macvlan '"master": "ext0", "mode": "bridge"' 10.90.0.0/24)" >/dev/null
 	cni ADD b eth0 bridge <<<"$(conf br bridge "$BRIDGE" 10.88.0.0/24 fd88::/64)" >/dev/null
 	within a ip neigh add 10.88.0.99 lladdr 02:00:00:00:00:99 dev eth0 nud permanent
+	within a ip route add default via 10.89.0.1 dev net1 table 100
+	within a ip rule add from "$(address a net1 4)" table 100 priority 5000
+	within a ip -6 rule add from "$(address a net1 6)" table 1000 priority 5001
 	within a ip route add blackhole 192.0.2.0/24
 	within a ip route add 198.51.100.0/24 via 10.99.99.99 dev eth0 onlink mtu 1300
-	if node ip link add probe link ext0 type ipvlan 2>/dev/null; then
+	if node ip link add probe link ext1 type ipvlan 2>/dev/null; then
 		node ip link del probe
-		cable ext1
 		cni ADD b net1 ipvlan <<<"$(conf iv ipvlan '"master": "ext1", "mode": "l2"' 10.91.0.0/24)" >/dev/null
 	fi
 	within a busybox sh -c "$SHAPE" >a.shape
@@ -169,10 +172,10 @@ shape_of() { sed -E 's/@[^ :]+//; s/^[0-9]+: //; s/ (noprefixroute|nodad|tentati
 @test "port-forward takes many connections at once, and what it cannot take waits" {
 	local i
 	for i in $(seq 270); do
-		{ echo "$i" | within a socat -t 60 - TCP4:127.0.0.1:7001 >"out.$i" 2>&1; } &
+		{ echo "$i" | within a socat -t 120 - TCP4:127.0.0.1:7001 >"out.$i" 2>&1; } &
 	done
 	wait
-	for i in $(seq 270); do [ "$(cat "out.$i")" = "$i" ]; done
+	for i in $(seq 270); do [ "$(cat "out.$i")" = "$i" ] || { echo "connection $i: $(cat "out.$i")" && false; }; done
 }
 
 @test "hostPort: the portmap plugin's rule leads into the guest" {
@@ -220,6 +223,33 @@ shape_of() { sed -E 's/@[^ :]+//; s/^[0-9]+: //; s/ (noprefixroute|nodad|tentati
 	run -1 "$PODVM" run --netns "$NETS/odd" odd.yaml
 	[[ $output == *"interface d0.5 stands on another interface"* ]]
 	[ -z "$(within odd tc qdisc show dev d0 ingress)" ]
+}
+
+@test "sixteen interfaces, in the order and with the names of the namespace" {
+	netns_new many
+	for i in $(seq 0 15); do
+		within many ip link add "net$i" type veth peer name "far$i" netns "$NETS/wire"
+		within many ip addr add "10.64.$i.2/24" dev "net$i"
+		within many ip link set "net$i" up
+	done
+	cat >many.yaml <<-Y
+		apiVersion: v1
+		kind: Pod
+		metadata: {name: many}
+		spec:
+		  restartPolicy: Never
+		  containers: [{name: main, image: $IMAGE, command: [sh, -c, 'ip -o -4 addr show']}]
+	Y
+	run -0 "$PODVM" run --netns "$NETS/many" many.yaml
+	for i in $(seq 0 15); do
+		[[ $output == *" net$i "*"10.64.$i.2/24"* ]]
+	done
+	no_tap many
+	within many ip link add one-more type veth peer name far-too
+	within many ip link set one-more up
+	run -1 "$PODVM" run --netns "$NETS/many" many.yaml
+	[[ $output == *"more than 16 interfaces"* ]]
+	no_tap many
 }
 
 @test "kill -9 of the supervisor: taps end with it, the next command removes the filters" {
