@@ -97,6 +97,8 @@ setup() {
 @test "the guest has the namespace's interfaces, addresses and routes, and no others" {
 	guest a sh -c "$SHAPE" >guest.shape
 	diff <(shape_of "$BATS_FILE_TMPDIR/a.shape") <(shape_of guest.shape)
+	grep -q "from $(address a net1 4) lookup 100" guest.shape
+	grep -q "^blackhole 192.0.2.0/24" guest.shape
 	[[ $(guest a ip neigh show) == *"10.88.0.99"*"02:00:00:00:00:99"*PERMANENT* ]]
 	for i in eth0 net1 net2; do
 		[ "$(guest a cat "/sys/class/net/$i/address")" = "$(within a ip -j link show "$i" | jq -r '.[0].address')" ]
