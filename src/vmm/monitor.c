@@ -143,6 +143,7 @@ int monitor_start(struct monitor *m, const struct options *opts, struct loop *lo
 		r = jail_thread(JAIL_DEVICES, opts->seccomp, &landlock, err);
 	if (r == 0 && !landlock)
 		log_debug("no Landlock on this kernel, going on without");
+	idle_start(&m->idle, loop, NULL, NULL);
 	phase(m, PHASE_START);
 	if (r == 0 && !opts->paused)
 		vm_resume(&m->vm);

@@ -7,6 +7,7 @@
 #include "vmm/devices.h"
 #include "vmm/dial.h"
 #include "vmm/fs_thread.h"
+#include "vmm/idle.h"
 #include "vmm/jail.h"
 #include "vmm/status.h"
 #include "vmm/vm.h"
@@ -34,6 +35,7 @@ struct monitor {
 	struct loop_fd fs_src, end_src;
 	struct control control;
 	struct devices devices;
+	struct idle idle;
 	uint64_t phases[PHASES]; /* CLOCK_MONOTONIC, ns */
 	struct err why;		 /* of VMM_FAILED */
 	enum vmm_status status;

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * One device on one vhost-user socket in one thread, and what keeps it small when nothing happens: see serve.c.
+ * One device on one vhost-user socket in one thread, and what keeps it small when nothing happens (idle.h).
  */
 #include "base/loop.h"
 #include "virtio/vhost_user.h"
+#include "vmm/idle.h"
 
 struct serve {
 	struct loop *loop;
 	struct vhost_user *vu;
 	void (*ended)(void *ctx, const struct err *why);
 	void *ctx;
-	struct loop_timer idle;
-	uint64_t idle_period_ns, cpu_ns;
+	struct idle idle;
 };
 
 /*
