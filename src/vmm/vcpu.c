@@ -40,11 +40,12 @@ int vcpu_init(struct vm *vm, unsigned id, struct err *err)
 
 static int set_msr(const struct vcpu *v, uint32_t index, uint64_t value, struct err *err)
 {
-	struct {
-		struct kvm_msrs hdr;
-		struct kvm_msr_entry entry;
-	} m = {.hdr.nmsrs = 1, .entry = {.index = index, .data = value}};
+	union {
+		struct kvm_msrs msrs;
+		uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+	} m = {.msrs.nmsrs = 1};
 
+	m.msrs.entries[0] = (struct kvm_msr_entry){.index = index, .data = value};
 	return ioctl(v->fd, KVM_SET_MSRS, &m) == 1 ? 0 : err_errno(err, "vCPU %u: set MSR 0x%" PRIx32, v->id, index);
 }
 
