@@ -50,7 +50,8 @@ struct agent {
 	bool configuring;      /* Configure was called */
 	bool configured;       /* ... and succeeded */
 	char crun_version[32]; /* as the image's builder wrote it down */
-	int pid_ns_pid;	       /* init of the shared PID namespace; 0: containers have their own */
+	int pid_ns_pid;	       /* init of the shared PID namespace; 0: there is none */
+	bool pid_ns_of_all;    /* Configure: every container is in it */
 	struct loop_timer power_timer;
 	struct loop_timer tidy_timer;
 

@@ -199,6 +199,7 @@ int configure_guest(struct agent *a, const Podvm__Agent__V1__ConfigureRequest *r
 		r = mount_share(req->share_tag, err);
 	if (r == 0)
 		r = make_volumes(req, err);
+	a->pid_ns_of_all = req->share_pid_namespace;
 	if (r == 0 && req->share_pid_namespace)
 		r = pause_start(&a->pid_ns_pid, err);
 	return r;

@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 
 #include "agent/cgroup.h"
+#include "agent/pause.h"
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -323,7 +324,7 @@ void container_ended(struct container *c)
 	if (c->state != CONTAINER_DELETING)
 		c->state = CONTAINER_ENDED;
 	/* In a shared PID namespace the kernel does not end the others with the first. */
-	if (c->agent->pid_ns_pid && c->cgroup_fd >= 0 && cgroup_kill(c->cgroup_fd, &err) < 0)
+	if (c->joined_pid && c->cgroup_fd >= 0 && cgroup_kill(c->cgroup_fd, &err) < 0)
 		log_warn("container %s: %s, ignoring it", c->id, err.msg);
 }
 
@@ -380,20 +381,40 @@ static void on_created(struct crun_job *job, int r, const struct err *err)
 	ttrpc_reply(rq, &reply.base);
 }
 
+/* A process in the PID namespace that the request names; 0: a new one. */
+static int pid_namespace(struct container *c, const char *name, int *ret, struct err *err)
+{
+	struct agent *a = c->agent;
+	struct container *other;
+	int r = 0;
+
+	if (str_eq(name, "*") && !a->pid_ns_pid)
+		r = pause_start(&a->pid_ns_pid, err);
+	*ret = a->pid_ns_pid;
+	if (*name && !str_eq(name, "*")) {
+		other = container_find(a, name);
+		if (!other || other->state != CONTAINER_RUNNING || other->init->pid == 0)
+			return err_set(err, EBUSY, "pid_namespace: container '%.80s' is not running", name);
+		*ret = other->init->pid;
+	} else if (!*name && !a->pid_ns_of_all) {
+		*ret = 0;
+	}
+	c->joined_pid = *ret != 0;
+	return r;
+}
+
 static int write_bundle(struct container *c, const Podvm__Agent__V1__CreateContainerRequest *req, struct err *err)
 {
 	auto_oci_spec struct oci_spec spec = {0};
 	auto_close int dir = -1;
 	auto_free char *json = NULL;
 	char path[PATH_LEN], stage[PATH_LEN], cgroup[96];
-	struct adjust how = {.id = c->id,
-		.cgroup = cgroup,
-		.pid_ns_pid = c->agent->pid_ns_pid,
-		.terminal = req->terminal,
-		.sources = adjust_sources};
+	struct adjust how = {.id = c->id, .cgroup = cgroup, .terminal = req->terminal, .sources = adjust_sources};
 	size_t len;
 	int r = oci_spec_parse(&spec, (const char *)req->oci_spec.data, req->oci_spec.len, err);
 
+	if (r == 0)
+		r = pid_namespace(c, req->pid_namespace, &how.pid_ns_pid, err);
 	if (r < 0)
 		return r;
 	(void)snprintf(cgroup, sizeof(cgroup), "/%s/%s", PODS_CGROUP, c->id);

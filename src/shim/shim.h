@@ -82,9 +82,9 @@ struct task {
 	char *json; /* the spec for the guest, until it was sent */
 	size_t json_len;
 	size_t n_mounts;
-	bool mounted;  /* it has folders in the share */
-	bool in_guest; /* CreateContainer was sent */
-	bool shared_pid;
+	bool mounted;	/* it has folders in the share */
+	bool in_guest;	/* CreateContainer was sent */
+	bool joins_pid; /* its spec names a PID namespace to join */
 	struct proc init;
 	struct proc *execs;
 	unsigned n_execs;
@@ -113,6 +113,7 @@ struct shim {
 
 	struct task *tasks;
 	unsigned n_tasks;
+	bool own_pid_seen; /* a container with a PID namespace of its own was made: the pod shares none */
 
 	/* Sandbox API */
 	bool by_sandbox_api;

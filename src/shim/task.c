@@ -186,8 +186,39 @@ static void on_created(void *ctx, const ProtobufCMessage *reply, const struct er
 		proc_created(&t->init);
 }
 
+/*
+ * The name of the PID namespace for the agent. containerd gives the path of a process's, and all our tasks have the same process,
+ * so what is meant follows from the others: when the pod shares one, its first container has a path too; otherwise the path
+ * belongs to the target of a debugging container, which must be the only one.
+ */
+static int pid_namespace(const struct task *t, const char **ret, struct err *err)
+{
+	const struct task *target = NULL;
+	bool shared = !t->shim->own_pid_seen;
+
+	*ret = "";
+	if (!t->joins_pid)
+		return 0;
+	for (const struct task *o = t->shim->tasks; o; o = o->next) {
+		if (o == t || o->kind == SPEC_SANDBOX || o->joins_pid)
+			continue;
+		if (shared || o->init.state != PROC_RUNNING)
+			continue;
+		if (target)
+			return err_set(err, EINVAL,
+				"the PID namespace of another container: the pod has several, and containerd does not "
+				"say which one is meant; use shareProcessNamespace");
+		target = o;
+	}
+	if (!shared && !target)
+		return err_set(err, EBUSY, "the PID namespace of another container: none is running");
+	*ret = shared ? "*" : target->agent_id;
+	return 0;
+}
+
 static void send_create(struct task *t)
 {
+	const char *pid_ns = "";
 	Podvm__Agent__V1__CreateContainerRequest req = PODVM__AGENT__V1__CREATE_CONTAINER_REQUEST__INIT;
 	struct err err = {0};
 
@@ -196,6 +227,11 @@ static void send_create(struct task *t)
 	req.oci_spec.len = t->json_len;
 	req.stdin = *t->init.in != '\0';
 	req.terminal = t->init.terminal;
+	if (pid_namespace(t, &pid_ns, &err) < 0) {
+		task_create_failed(&t->init, &err);
+		return;
+	}
+	req.pid_namespace = (char *)(uintptr_t)pid_ns;
 	t->in_guest = true;
 	if (sandbox_call(&t->shim->sb, "CreateContainer", &req.base,
 		    &podvm__agent__v1__create_container_response__descriptor, CALL_TIMEOUT_MS, on_created, t,
@@ -239,6 +275,8 @@ static int prepare(struct task *t, struct oci_spec *spec, const Ctrd__CreateTask
 	struct spec_guest g = {.rootfs = guest, .sandbox_id = sandbox, .bind = bind_mount, .note = note, .ctx = t};
 	int r;
 
+	t->joins_pid = spec_namespace_path(spec, "pid") != NULL;
+	t->shim->own_pid_seen |= !t->joins_pid;
 	t->mounted = true;
 	r = rootfs_prepare(&t->shim->share, t->agent_id, err);
 	if (r == 0)
