@@ -25,6 +25,89 @@ int share_enter(struct err *err)
 	return 0;
 }
 
+void share_host_fini(struct share_host *h)
+{
+	close_fd(&h->host);
+	close_fd(&h->own);
+}
+
+int share_enter_from(struct share_host *ret, struct err *err)
+{
+	int r = 0;
+
+	*ret = (struct share_host){.host = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC), .own = -1};
+	if (ret->host < 0)
+		return err_errno(err, "open the mount namespace");
+	r = share_enter(err);
+	if (r == 0)
+		ret->own = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (r == 0 && ret->own < 0)
+		r = err_errno(err, "open the mount namespace");
+	if (r < 0)
+		share_host_fini(ret);
+	return r;
+}
+
+/* Is anything mounted below `source`? By the table of mounts, whose fifth field is the place ("\\040" for a space). */
+static bool has_mounts_below(const char *source)
+{
+	auto_free char *real = realpath(source, NULL), *line = NULL;
+	auto_fclose FILE *f = fopen("/proc/self/mountinfo", "re");
+	size_t cap = 0, n = real ? strlen(real) : 0;
+	bool found = false;
+
+	while (f && n && !found && getline(&line, &cap, f) > 0) {
+		const char *at = line;
+
+		for (int i = 0; i < 4 && at; i++)
+			at = strchr(at, ' ') ? strchr(at, ' ') + 1 : NULL;
+		found = at && strncmp(at, real, n) == 0 && at[n] == '/';
+	}
+	return found;
+}
+
+/* In the host's namespace. */
+static int take(const char *source, unsigned flags, int *ret, struct err *err)
+{
+	struct mount_attr one = {.attr_set = flags & SHARE_RO ? MOUNT_ATTR_RDONLY : 0};
+	struct mount_attr all = {.attr_set = flags & SHARE_RO_RECURSIVE ? MOUNT_ATTR_RDONLY : 0,
+		.propagation = flags & SHARE_FOLLOW ? MS_SLAVE : MS_PRIVATE};
+	auto_close int fd = open(source, O_PATH | O_CLOEXEC), tree = -1;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_errno(err, "'%.200s'", source);
+	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+		return err_set(err, EINVAL,
+			"'%.200s' is a socket, fifo or device of the node, which does not work from within a VM; reach "
+			"the service over the network, or run the pod with the default runtime class",
+			source);
+	tree = open_tree(
+		fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (flags & SHARE_FLAT ? 0 : AT_RECURSIVE));
+	if (tree < 0)
+		return err_errno(err, "copy the mount of '%.200s'", source);
+	if (mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &all, sizeof(all)) < 0 ||
+		(one.attr_set && mount_setattr(tree, "", AT_EMPTY_PATH, &one, sizeof(one)) < 0))
+		return err_errno(err, "set up the mount of '%.200s'", source);
+	*ret = take_fd(&tree);
+	return 0;
+}
+
+int share_take(
+	const struct share_host *h, const char *source, unsigned flags, int *ret_tree, bool *ret_below, struct err *err)
+{
+	int r;
+
+	if (setns(h->host, CLONE_NEWNS) < 0)
+		return err_errno(err, "enter the host's mount namespace");
+	r = take(source, flags, ret_tree, err);
+	*ret_below = r == 0 && !(flags & SHARE_FLAT) && has_mounts_below(source);
+	/* The process is good for nothing outside of its own namespace. */
+	if (setns(h->own, CLONE_NEWNS) < 0)
+		abort();
+	return r;
+}
+
 int share_init(struct share *sh, const char *path, struct err *err)
 {
 	int r = dir_make_all(path, 0755, err);
@@ -111,6 +194,16 @@ int share_bind(const struct share *sh, int src, const char *path, unsigned flags
 		return err_errno(err, "bind '%s'", path);
 	r = share_publish(sh, path, err);
 	return r == 0 && flags & (SHARE_RO | SHARE_RO_RECURSIVE) ? read_only(to, flags, err) : r;
+}
+
+int share_graft(const struct share *sh, int tree, const char *path, struct err *err)
+{
+	int r = make_target(sh, path, tree, err);
+
+	/* The share is a shared mount: what is attached becomes one too, and the VMM's jail gets a copy that follows it. */
+	if (r == 0 && move_mount(tree, "", sh->fd, path, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		r = err_errno(err, "mount '%s' in the pod's share", path);
+	return r;
 }
 
 int share_publish(const struct share *sh, const char *path, struct err *err)

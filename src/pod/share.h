@@ -21,10 +21,25 @@ enum share_flags {
 	SHARE_RO = 1,		/* the mount itself */
 	SHARE_RO_RECURSIVE = 2, /* and those below it (needs Linux 5.12) */
 	SHARE_FLAT = 4,		/* without the mounts below it */
+	SHARE_FOLLOW = 8, /* share_take: later mounts of the host arrive (where the host's mount is a shared one) */
 };
 
 /* Gives the calling process its own mount namespace (mounts of the host still arrive, none of ours leave). Once. */
 int share_enter(struct err *err) must_check;
+
+/* The mount namespace that the process came from, for sources that are mounted there later, whether such mounts arrive or not. */
+struct share_host {
+	int host, own; /* descriptors of the namespaces; -1 when not set up */
+};
+/* Instead of share_enter. In a process without threads. */
+int share_enter_from(struct share_host *ret, struct err *err) must_check;
+void share_host_fini(struct share_host *h);
+/*
+ * Takes the file or folder `source` as the host's namespace has it now: a detached copy of its mount, for share_graft. -EINVAL: it
+ * is neither a file nor a folder. `flags`: enum share_flags. *ret_below: other mounts are below it.
+ */
+int share_take(const struct share_host *h, const char *source, unsigned flags, int *ret_tree, bool *ret_below,
+	struct err *err) must_check;
 /* Mounts it at `path`, which is made. */
 int share_init(struct share *sh, const char *path, struct err *err) must_check;
 /* No-op when it is not set up. */
@@ -40,6 +55,8 @@ int share_file(
  * here and in the guest; none of ours leave. `flags`: enum share_flags.
  */
 int share_bind(const struct share *sh, int src, const char *path, unsigned flags, struct err *err) must_check;
+/* Puts what share_take took (borrowed) at `path`, which is made. */
+int share_graft(const struct share *sh, int tree, const char *path, struct err *err) must_check;
 /* Unmounts what is at `path`, if anything. */
 void share_unbind(const struct share *sh, const char *path);
 /* Makes the mount at `path` (of share_mount's kind) visible to the jail of the VMM. */

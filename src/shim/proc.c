@@ -31,7 +31,7 @@ void reply_empty(struct ttrpc_request *rq)
 	ttrpc_reply(rq, &reply.base);
 }
 
-void fail(struct ttrpc_request *rq, int code, const char *fmt, ...)
+void refuse(struct ttrpc_request *rq, int code, const char *fmt, ...)
 {
 	struct err err = {.code = code};
 	va_list ap;
@@ -66,11 +66,11 @@ void proc_fini(struct proc *p)
 		struct waiter *w = p->waiters;
 
 		p->waiters = w->next;
-		fail(w->rq, ENOENT, "process '%s' of task '%s' was deleted", p->exec_id, p->task->id);
+		refuse(w->rq, ENOENT, "process '%s' of task '%s' was deleted", p->exec_id, p->task->id);
 		free(w);
 	}
 	if (p->rq)
-		fail(take_ptr(p->rq), ENOENT, "process '%s' of task '%s' was deleted", p->exec_id, p->task->id);
+		refuse(take_ptr(p->rq), ENOENT, "process '%s' of task '%s' was deleted", p->exec_id, p->task->id);
 	free(p->in);
 	free(p->out);
 	free(p->errout);
@@ -375,7 +375,7 @@ void proc_start(struct proc *p, struct ttrpc_request *rq)
 	struct err err = {0};
 
 	if (p->state != PROC_CREATED || p->rq) {
-		fail(rq, EBUSY, "task '%s': %s", p->task->id,
+		refuse(rq, EBUSY, "task '%s': %s", p->task->id,
 			p->state == PROC_STOPPED  ? "has ended"
 			: p->state < PROC_CREATED ? "is being created"
 						  : "was started already");
@@ -407,7 +407,7 @@ void waiters_sweep(struct waiter **list, unsigned *n)
 			continue;
 		}
 		*at = w->next;
-		fail(w->rq, ECANCELED, "the caller is gone");
+		refuse(w->rq, ECANCELED, "the caller is gone");
 		free(w);
 		--*n;
 	}
@@ -434,7 +434,7 @@ void proc_wait(struct proc *p, struct ttrpc_request *rq)
 	}
 	waiters_sweep(&p->waiters, &p->n_waiters);
 	if (p->n_waiters == SHIM_WAITERS_MAX || !waiter_add(&p->waiters, rq))
-		fail(rq, ENOBUFS, "task '%s': %u callers wait already", p->task->id, p->n_waiters);
+		refuse(rq, ENOBUFS, "task '%s': %u callers wait already", p->task->id, p->n_waiters);
 	else
 		p->n_waiters++;
 }
@@ -446,7 +446,7 @@ static void on_killed(void *ctx, const ProtobufCMessage *reply, const struct err
 	if (!err)
 		reply_empty(rq);
 	else if (err->code == ESRCH || err->code == ENOENT)
-		fail(rq, ENOENT, "process already finished");
+		refuse(rq, ENOENT, "process already finished");
 	else
 		ttrpc_fail(rq, err);
 }
@@ -457,7 +457,7 @@ void proc_kill(struct proc *p, struct ttrpc_request *rq, uint32_t signal, bool a
 	struct err err = {0};
 
 	if (p->state == PROC_STOPPED || (p->ended && !all)) {
-		fail(rq, ENOENT, "process already finished");
+		refuse(rq, ENOENT, "process already finished");
 		return;
 	}
 	req.container_id = p->task->agent_id;

@@ -2,10 +2,8 @@
 #include "shim/rootfs.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
 
 #include "base/bytes.h"
 #include "base/fd.h"
@@ -155,11 +153,12 @@ static int mount_one(const Ctrd__Mount *m, const char *to, struct err *err)
 	return r;
 }
 
-int rootfs_mount(
-	const struct share *sh, const char *id, Ctrd__Mount *const *mounts, size_t n, const char *path, struct err *err)
+int rootfs_mount(const struct share *sh, const struct share_host *host, const char *id, Ctrd__Mount *const *mounts,
+	size_t n, const char *path, struct err *err)
 {
 	char to[PATH_LEN], within[PATH_LEN];
-	auto_close int fd = -1;
+	auto_close int tree = -1;
+	bool below;
 	int r = str_format(within, sizeof(within), err, "containers/%s/rootfs", id);
 
 	if (r == 0)
@@ -167,22 +166,22 @@ int rootfs_mount(
 	if (r < 0)
 		return r;
 	if (n == 0) {
-		fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		return fd < 0 ? err_errno(err, "rootfs '%.200s'", path) : share_bind(sh, fd, within, 0, err);
+		r = share_take(host, path, 0, &tree, &below, err);
+		return r < 0 ? err_wrap(err, "rootfs") : share_graft(sh, tree, within, err);
 	}
 	for (size_t i = 0; i < n && r == 0; i++)
 		r = mount_one(mounts[i], to, err);
 	return r < 0 ? r : share_publish(sh, within, err);
 }
 
-int rootfs_bind(const struct share *sh, const char *id, size_t i, const struct spec_mount *m, char ret_guest[PATH_LEN],
-	struct err *err)
+int rootfs_bind(const struct share *sh, const struct share_host *host, const char *id, size_t i, struct spec_mount *m,
+	char ret_guest[PATH_LEN], struct err *err)
 {
 	char within[PATH_LEN];
-	auto_close int fd = -1;
+	auto_close int tree = -1;
+	bool below;
 	unsigned flags = (m->read_only ? SHARE_RO : 0u) | (m->recursive ? SHARE_RO_RECURSIVE : 0u) |
-			 (m->flat ? SHARE_FLAT : 0u);
-	struct stat st;
+			 (m->flat ? SHARE_FLAT : 0u) | (m->follow ? SHARE_FOLLOW : 0u);
 	int r = str_format(within, sizeof(within), err, "containers/%s/m/%zu", id, i);
 
 	if (r == 0)
@@ -191,15 +190,10 @@ int rootfs_bind(const struct share *sh, const char *id, size_t i, const struct s
 		return r;
 	if (*m->source != '/')
 		return err_set(err, EINVAL, "its source '%.200s' is not an absolute path", m->source);
-	fd = open(m->source, O_PATH | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_errno(err, "'%.200s'", m->source);
-	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
-		return err_set(err, EINVAL,
-			"'%.200s' is a socket, fifo or device of the node, which does not work from within a VM; reach "
-			"the service over the network, or run the pod with the default runtime class",
-			m->source);
-	return share_bind(sh, fd, within, flags, err);
+	r = share_take(host, m->source, flags, &tree, &below, err);
+	/* "ro" is of one mount, and the guest has one for all of them: then the host alone keeps it. */
+	m->guest_writable = m->read_only && !m->recursive && below;
+	return r < 0 ? r : share_graft(sh, tree, within, err);
 }
 
 void rootfs_remove(const struct share *sh, const char *id, size_t n_mounts)

@@ -13,11 +13,11 @@ int rootfs_prepare(const struct share *sh, const char *id, struct err *err) must
  * Mounts containerd's list (overlay, bind, and what mount(2) takes by name) one upon the other; an empty list: the folder
  * `path` (absolute) is bound. -EINVAL for what needs a loop device or has a target.
  */
-int rootfs_mount(const struct share *sh, const char *id, Ctrd__Mount *const *mounts, size_t n, const char *path,
-	struct err *err) must_check;
+int rootfs_mount(const struct share *sh, const struct share_host *host, const char *id, Ctrd__Mount *const *mounts,
+	size_t n, const char *path, struct err *err) must_check;
 /* Binds a volume; its path in the guest goes to ret_guest. -EINVAL for a socket, fifo or device. */
-int rootfs_bind(const struct share *sh, const char *id, size_t i, const struct spec_mount *m, char ret_guest[PATH_LEN],
-	struct err *err) must_check;
+int rootfs_bind(const struct share *sh, const struct share_host *host, const char *id, size_t i, struct spec_mount *m,
+	char ret_guest[PATH_LEN], struct err *err) must_check;
 /* The root filesystem's path in the guest. */
 int rootfs_guest_path(char dst[PATH_LEN], const char *id, struct err *err) must_check;
 /* Unmounts and removes all of it; n_mounts as many as rootfs_bind was given at most. */

@@ -18,7 +18,7 @@ static bool is_ours(struct shim *sh, struct ttrpc_request *rq, const char *id)
 {
 	if (str_eq(sh->args.id, id))
 		return true;
-	fail(rq, ENOENT, "no sandbox '%.80s'", id);
+	refuse(rq, ENOENT, "no sandbox '%.80s'", id);
 	return false;
 }
 
@@ -130,7 +130,7 @@ static void on_start(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage
 	if (sh->vm == VM_UP)
 		answer_start(sh, rq);
 	else if (sh->vm != VM_STARTING || sh->start_rq)
-		fail(rq, EBUSY, "sandbox '%s' %s", sh->args.id,
+		refuse(rq, EBUSY, "sandbox '%s' %s", sh->args.id,
 			sh->start_rq	    ? "is being started"
 			: sh->vm == VM_NONE ? "was not created"
 					    : sh->down_why);
@@ -157,7 +157,7 @@ static void answer_wait(struct shim *sh, struct ttrpc_request *rq)
 void sandbox_api_down(struct shim *sh)
 {
 	if (sh->start_rq)
-		fail(take_ptr(sh->start_rq), ECONNRESET, "sandbox '%s': %s", sh->args.id, sh->down_why);
+		refuse(take_ptr(sh->start_rq), ECONNRESET, "sandbox '%s': %s", sh->args.id, sh->down_why);
 	while (sh->waiters) {
 		struct waiter *w = sh->waiters;
 
@@ -204,7 +204,7 @@ static void on_wait(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage 
 	waiters_sweep(&sh->waiters, &sh->n_waiters);
 	w = sh->n_waiters < SHIM_WAITERS_MAX ? waiter_add(&sh->waiters, rq) : NULL;
 	if (!w)
-		fail(rq, ENOBUFS, "sandbox '%s': %u callers wait already", sh->args.id, sh->n_waiters);
+		refuse(rq, ENOBUFS, "sandbox '%s': %u callers wait already", sh->args.id, sh->n_waiters);
 	else
 		sh->n_waiters++;
 }
@@ -233,7 +233,7 @@ static void on_ping(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage 
 	if (!is_ours(sh, rq, ((const Ctrd__SandboxRequest *)msg)->sandbox_id))
 		return;
 	if (sh->vm == VM_DOWN)
-		fail(rq, ECONNRESET, "sandbox '%s': %s", sh->args.id, sh->down_why);
+		refuse(rq, ECONNRESET, "sandbox '%s': %s", sh->args.id, sh->down_why);
 	else
 		reply_empty(rq);
 }

@@ -20,7 +20,7 @@ static struct task *get_task(struct shim *sh, struct ttrpc_request *rq, const ch
 	struct task *t = task_find(sh, id);
 
 	if (!t)
-		fail(rq, ENOENT, "no task '%.80s'", id);
+		refuse(rq, ENOENT, "no task '%.80s'", id);
 	return t;
 }
 
@@ -30,7 +30,7 @@ static struct proc *get_proc(struct shim *sh, struct ttrpc_request *rq, const ch
 	struct proc *p = t ? task_proc(t, exec_id) : NULL;
 
 	if (t && !p)
-		fail(rq, ENOENT, "no exec '%.80s' in task '%.80s'", exec_id, id);
+		refuse(rq, ENOENT, "no exec '%.80s' in task '%.80s'", exec_id, id);
 	return p;
 }
 
@@ -99,7 +99,7 @@ static void on_wait(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage 
 static void kill_sandbox(struct task *t, struct ttrpc_request *rq, uint32_t signal)
 {
 	if (t->init.state == PROC_STOPPED) {
-		fail(rq, ENOENT, "process already finished");
+		refuse(rq, ENOENT, "process already finished");
 		return;
 	}
 	reply_empty(rq);
@@ -117,7 +117,7 @@ static void on_kill(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage 
 	if (!p)
 		return;
 	if (req->signal < 1 || req->signal > 64)
-		fail(rq, EINVAL, "signal %u does not exist", req->signal);
+		refuse(rq, EINVAL, "signal %u does not exist", req->signal);
 	else if (p->task->kind == SPEC_SANDBOX)
 		kill_sandbox(p->task, rq, req->signal);
 	else
@@ -166,7 +166,7 @@ static void answer_pids(struct ttrpc_request *rq, const uint32_t *pids, size_t n
 	if (list && ptrs)
 		ttrpc_reply(rq, &reply.base);
 	else
-		fail(rq, ENOMEM, "pids: out of memory");
+		refuse(rq, ENOMEM, "pids: out of memory");
 }
 
 static void on_pids_listed(void *ctx, const ProtobufCMessage *msg, const struct err *err)
@@ -233,11 +233,11 @@ static void freeze(struct shim *sh, struct ttrpc_request *rq, const char *id, bo
 	if (!t)
 		return;
 	if (t->kind == SPEC_SANDBOX) {
-		fail(rq, EINVAL, "'%s' is the pod itself; pause its containers", id);
+		refuse(rq, EINVAL, "'%s' is the pod itself; pause its containers", id);
 		return;
 	}
 	if (t->init.state != (on ? PROC_RUNNING : PROC_PAUSED) || t->init.rq) {
-		fail(rq, EBUSY, "task '%s' is not %s", id, on ? "running" : "paused");
+		refuse(rq, EBUSY, "task '%s' is not %s", id, on ? "running" : "paused");
 		return;
 	}
 	t->init.rq = rq;
@@ -262,7 +262,7 @@ static void on_resume(void *ctx, struct ttrpc_request *rq, const ProtobufCMessag
 
 static void on_checkpoint(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
 {
-	fail(rq, EOPNOTSUPP, "podvm cannot checkpoint a container: a process in a VM is not in reach of CRIU");
+	refuse(rq, EOPNOTSUPP, "podvm cannot checkpoint a container: a process in a VM is not in reach of CRIU");
 }
 
 static void on_resize_pty(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
@@ -274,7 +274,7 @@ static void on_resize_pty(void *ctx, struct ttrpc_request *rq, const ProtobufCMe
 	if (!p)
 		return;
 	if (p->task->kind == SPEC_SANDBOX || !p->terminal) {
-		fail(rq, EINVAL, "task '%s' has no terminal", req->id);
+		refuse(rq, EINVAL, "task '%s' has no terminal", req->id);
 		return;
 	}
 	call.container_id = p->task->agent_id;
@@ -326,7 +326,7 @@ static void on_update(void *ctx, struct ttrpc_request *rq, const ProtobufCMessag
 	if (!t)
 		return;
 	if (t->kind == SPEC_SANDBOX) {
-		fail(rq, EINVAL, "the size of a VM cannot be changed while it runs");
+		refuse(rq, EINVAL, "the size of a VM cannot be changed while it runs");
 		return;
 	}
 	if (resources_json(req->resources, &json, &call.resources.len, &err) < 0) {
@@ -343,7 +343,7 @@ static void on_stats(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage
 	struct task *t = get_task(ctx, rq, ((const Ctrd__TaskRequest *)msg)->id);
 
 	if (t && t->init.state == PROC_STOPPED)
-		fail(rq, ENOENT, "task '%s' has ended", t->id);
+		refuse(rq, ENOENT, "task '%s' has ended", t->id);
 	else if (t)
 		metrics_task(t, rq);
 }

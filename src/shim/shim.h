@@ -101,6 +101,7 @@ struct shim {
 	struct events *events;
 	struct sandbox sb;
 	struct share share;
+	struct share_host host;
 	enum vm_state vm;
 	char down_why[400];
 	uint64_t created_ns, ended_ns;
@@ -207,4 +208,4 @@ void metrics_sandbox(struct shim *sh, struct ttrpc_request *rq);
 
 /* Answers that are the same everywhere. */
 void reply_empty(struct ttrpc_request *rq);
-void fail(struct ttrpc_request *rq, int code, const char *fmt, ...) printf_like(3, 4);
+void refuse(struct ttrpc_request *rq, int code, const char *fmt, ...) printf_like(3, 4);

@@ -174,6 +174,15 @@ static bool has_option(const json_t *m, const char *name)
 	return false;
 }
 
+static void drop_option(json_t *m, const char *name)
+{
+	json_t *options = json_object_get(m, "options");
+
+	for (size_t i = json_array_size(options); i-- > 0;)
+		if (str_eq(json_string_value(json_array_get(options, i)), name))
+			(void)json_array_remove(options, i);
+}
+
 static bool is_pod_shm(const struct spec_guest *g, const struct spec_mount *m)
 {
 	return str_eq(m->destination, "/dev/shm") && str_has_suffix(m->source, "/shm") && *g->sandbox_id &&
@@ -187,7 +196,8 @@ static int adjust_bind(json_t *mount, size_t i, const struct spec_guest *g, stru
 		.destination = json_string_value(json_object_get(mount, "destination")),
 		.read_only = has_option(mount, "ro"),
 		.recursive = has_option(mount, "rro"),
-		.flat = !has_option(mount, "rbind")};
+		.flat = !has_option(mount, "rbind"),
+		.follow = has_option(mount, "rslave") || has_option(mount, "slave")};
 	char guest[PATH_LEN] = GUEST_SHM;
 	int r = 0;
 
@@ -202,6 +212,8 @@ static int adjust_bind(json_t *mount, size_t i, const struct spec_guest *g, stru
 		r = g->bind(g->ctx, i, &m, guest, err);
 	if (r < 0)
 		return err_wrap(err, "mount '%.200s'", m.destination);
+	if (m.guest_writable)
+		drop_option(mount, "ro");
 	return json_set_string(mount, "source", guest) < 0 ? err_set(err, ENOMEM, "mounts: out of memory") : 0;
 }
 
@@ -246,6 +258,25 @@ static bool is_privileged(const struct oci_spec *spec)
 	json_array_foreach (rules, i, rule)
 		if (json_is_true(json_object_get(rule, "allow")) && !json_object_get(rule, "major") &&
 			!json_object_get(rule, "minor"))
+			return true;
+	return false;
+}
+
+/*
+ * A privileged container as the CRI writes it has every capability that containerd itself has on the node. In a guest of its own
+ * "every" can be meant.
+ */
+static bool is_unconfined(const struct oci_spec *spec)
+{
+	const json_t *linux_ = json_object_get(spec->root, "linux");
+	json_t *caps = json_object_get(json_object_get(oci_process(spec), "capabilities"), "bounding"), *c;
+	size_t i;
+
+	if (!is_privileged(spec) || json_object_get(linux_, "seccomp") ||
+		json_array_size(json_object_get(linux_, "maskedPaths")) > 0)
+		return false;
+	json_array_foreach (caps, i, c)
+		if (json_is_string(c) && str_eq(json_string_value(c), "CAP_SYS_ADMIN"))
 			return true;
 	return false;
 }
@@ -338,7 +369,9 @@ int spec_adjust(struct oci_spec *spec, const struct spec_guest *g, struct err *e
 	/* The pod's own are set once, by Configure. */
 	(void)json_object_del(linux_, "sysctl");
 	(void)json_object_del(linux_, "rootfsPropagation");
-	r = oci_set_root(spec, g->rootfs, json_is_true(json_object_get(root, "readonly")));
+	r = is_unconfined(spec) ? oci_set_privileged(spec) : 0;
+	if (r == 0)
+		r = oci_set_root(spec, g->rootfs, json_is_true(json_object_get(root, "readonly")));
 	if (r == 0)
 		r = oci_set_version(spec, OCI_VERSION);
 	if (r < 0)

@@ -45,13 +45,15 @@ struct spec_mount {
 	const char *source, *destination; /* of the host; borrowed */
 	bool read_only, recursive;	  /* recursive: "rro" */
 	bool flat;			  /* "bind", not "rbind" */
+	bool guest_writable;		  /* set by `bind`: the host enforces "ro", the guest must not */
+	bool follow;			  /* later mounts of the host are to appear (HostToContainer) */
 };
 
 struct spec_guest {
 	const char *rootfs;	/* guest path */
 	const char *sandbox_id; /* a source below a folder of that name, ending in /shm, is the pod's /dev/shm */
 	/* Makes the source of mount number `i` visible in the guest, and says where. */
-	int (*bind)(void *ctx, size_t i, const struct spec_mount *m, char ret_guest[PATH_LEN], struct err *err);
+	int (*bind)(void *ctx, size_t i, struct spec_mount *m, char ret_guest[PATH_LEN], struct err *err);
 	/* Something of the spec that is left out on purpose: one line for the log. */
 	void (*note)(void *ctx, const char *text);
 	void *ctx;

@@ -190,7 +190,7 @@ static int serve(struct shim *sh, const struct shim_args *args, const struct pod
 	struct err *err)
 {
 	cleanup_with(loop_freep) struct loop *loop = NULL;
-	int r = share_enter(err);
+	int r = share_enter_from(&sh->host, err);
 
 	if (r == 0)
 		r = loop_new(&loop, err);

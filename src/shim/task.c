@@ -241,12 +241,12 @@ static void send_create(struct task *t)
 		free(take_ptr(t->json));
 }
 
-static int bind_mount(void *ctx, size_t i, const struct spec_mount *m, char ret_guest[PATH_LEN], struct err *err)
+static int bind_mount(void *ctx, size_t i, struct spec_mount *m, char ret_guest[PATH_LEN], struct err *err)
 {
 	struct task *t = ctx;
 
 	t->n_mounts = i + 1;
-	return rootfs_bind(&t->shim->share, t->agent_id, i, m, ret_guest, err);
+	return rootfs_bind(&t->shim->share, &t->shim->host, t->agent_id, i, m, ret_guest, err);
 }
 
 static void note(void *ctx, const char *text)
@@ -282,7 +282,7 @@ static int prepare(struct task *t, struct oci_spec *spec, const Ctrd__CreateTask
 	if (r == 0)
 		r = root_folder(t, spec, folder, err);
 	if (r == 0)
-		r = rootfs_mount(&t->shim->share, t->agent_id, req->rootfs, req->n_rootfs, folder, err);
+		r = rootfs_mount(&t->shim->share, &t->shim->host, t->agent_id, req->rootfs, req->n_rootfs, folder, err);
 	if (r == 0)
 		r = rootfs_guest_path(guest, t->agent_id, err);
 	if (r == 0)
@@ -396,7 +396,7 @@ static void sandbox_task_started(struct task *t)
 void task_start_sandbox(struct task *t, struct ttrpc_request *rq)
 {
 	if (t->init.state != PROC_CREATED) {
-		fail(rq, EBUSY, "sandbox '%s' %s", t->id,
+		refuse(rq, EBUSY, "sandbox '%s' %s", t->id,
 			t->init.state == PROC_STOPPED ? t->shim->down_why : "was started already");
 		return;
 	}
@@ -506,11 +506,11 @@ void task_delete(struct proc *p, struct ttrpc_request *rq)
 	struct err err = {0};
 
 	if (p->rq) {
-		fail(rq, EBUSY, "task '%s': something else is under way", t->id);
+		refuse(rq, EBUSY, "task '%s': something else is under way", t->id);
 		return;
 	}
 	if (p->state == PROC_RUNNING || p->state == PROC_PAUSED) {
-		fail(rq, EBUSY, "task '%s' is running; stop it first", t->id);
+		refuse(rq, EBUSY, "task '%s' is running; stop it first", t->id);
 		return;
 	}
 	p->rq = rq;

@@ -273,6 +273,7 @@ void vm_fini(struct shim *sh)
 	task_free_all(sh);
 	sandbox_stop(&sh->sb);
 	share_fini(&sh->share);
+	share_host_fini(&sh->host);
 	events_free(sh->events);
 	host_cgroup_leave(sh->cgroup);
 	json_decref(sh->sysctls);

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the shim reads and writes without doing anything: options, bootstrap, answers, ids, specs. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "shim/start.h"
+
+/* ---- options ---- */
+
+static void options_are_read(void **state)
+{
+	char text[] = "# mine\ndriver = \"qemu\"\n  vcpus = 2   # two\n\nmemory=1024\r\n";
+	struct shim_options o = {0};
+
+	assert_int_equal(options_parse(&o, text, sizeof(text) - 1, NULL), 0);
+	assert_int_equal(o.driver, DRIVER_QEMU);
+	assert_int_equal(o.vcpus, 2);
+	assert_int_equal(o.memory, UINT64_C(1) << 30);
+}
+
+static void bad_options_are_named(void **state)
+{
+	static const struct {
+		const char *text, *message;
+	} rows[] = {
+		{"vcpu = 1", "line 1: unknown key 'vcpu'"},
+		{"\n\nvcpus", "line 3: 'vcpus' is not KEY = VALUE"},
+		{"vcpus = 0", "vcpus is too small"},
+		{"vcpus = 33", "vcpus"},
+		{"vcpus = -1", "vcpus"},
+		{"memory = 63", "memory is too small"},
+		{"memory = 99999999999999999999", "memory"},
+		{"driver = qemu", "driver is"},
+		{"driver = \"kvm\"", "driver is"},
+		{"[options]", "line 1"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct shim_options o = {0};
+		struct err err = {0};
+		char text[100];
+
+		assert_true(str_copy(text, sizeof(text), rows[i].text));
+		assert_int_equal(options_parse(&o, text, strlen(text), &err) < 0, 1);
+		if (!strstr(err.msg, rows[i].message))
+			fail_msg("row %zu: '%s' has not '%s'", i, err.msg, rows[i].message);
+	}
+}
+
+/* ---- what start gets and answers ---- */
+
+static size_t pack_any(uint8_t *dst, const char *type, const char *path)
+{
+	Ctrd__RuntimeOptions o = CTRD__RUNTIME_OPTIONS__INIT;
+	Ctrd__Any any = CTRD__ANY__INIT;
+	uint8_t value[300];
+
+	o.config_path = (char *)(uintptr_t)path;
+	any.type_url = (char *)(uintptr_t)type;
+	any.value.data = value;
+	any.value.len = ctrd__runtime_options__pack(&o, value);
+	return ctrd__any__pack(&any, dst);
+}
+
+static void stdin_with_options(void **state)
+{
+	struct bootstrap b;
+	uint8_t bytes[500];
+	size_t n = pack_any(bytes, "runtimeoptions.v1.Options", "/etc/podvm.toml");
+
+	assert_int_equal(bootstrap_parse(&b, "x", bytes, n, NULL), 0);
+	assert_string_equal(b.config_path, "/etc/podvm.toml");
+	assert_string_equal(b.version, "");
+	bootstrap_fini(&b);
+	n = pack_any(bytes, "containerd.runc.v1.Options", "/not/ours");
+	assert_int_equal(bootstrap_parse(&b, "x", bytes, n, NULL), 0);
+	assert_string_equal(b.config_path, "");
+	assert_int_equal(bootstrap_parse(&b, "x", NULL, 0, NULL), 0);
+}
+
+static void stdin_with_parameters(void **state)
+{
+	Ctrd__BootstrapParams p = CTRD__BOOTSTRAP_PARAMS__INIT;
+	struct bootstrap b;
+	uint8_t bytes[500];
+	size_t n;
+
+	p.instance_id = (char *)(uintptr_t) "abc";
+	p.containerd_version = (char *)(uintptr_t) "v2.3.0";
+	p.ttrpc_address = (char *)(uintptr_t) "/run/c.ttrpc";
+	n = ctrd__bootstrap_params__pack(&p, bytes);
+	assert_int_equal(bootstrap_parse(&b, "abc", bytes, n, NULL), 0);
+	assert_string_equal(b.version, "v2.3.0");
+	assert_string_equal(b.ttrpc_address, "/run/c.ttrpc");
+	bootstrap_fini(&b);
+}
+
+static void stdin_hostile(void **state)
+{
+	static const char *const rows[] = {"\xff\xff\xff", "hello", "\x0a\x7f", "\x0a\x01"};
+	struct bootstrap b;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct err err = {0};
+
+		assert_int_equal(bootstrap_parse(&b, "x", (const uint8_t *)rows[i], strlen(rows[i]), &err), -EINVAL);
+		assert_true(*err.msg != '\0');
+	}
+}
+
+static void answers_fit_the_version(void **state)
+{
+	static const struct {
+		const char *version, *oci;
+		bool json;
+		const char *answer;
+	} rows[] = {
+		{"", "1.0.2-dev", false, "unix:///s"},
+		{"", "1.1.0", true, "{\"version\":2,\"address\":\"unix:///s\",\"protocol\":\"ttrpc\"}"},
+		{"", "1.2.1", true, "{\"version\":3,\"address\":\"unix:///s\",\"protocol\":\"ttrpc\"}"},
+		{"", "", true, "{\"version\":2,\"address\":\"unix:///s\",\"protocol\":\"ttrpc\"}"},
+		{"v2.3.1", "", true, "{\"version\":3,\"address\":\"unix:///s\",\"protocol\":\"ttrpc\"}"},
+		{"1.7.30", "1.2.1", true, "{\"version\":2,\"address\":\"unix:///s\",\"protocol\":\"ttrpc\"}"},
+	};
+	char text[200];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		assert_int_equal(
+			shim_answer(text, sizeof(text), "unix:///s", rows[i].version, rows[i].oci, rows[i].json, NULL),
+			0);
+		assert_string_equal(text, rows[i].answer);
+	}
+}
+
+static void ids(void **state)
+{
+	const char *cri = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+	char a[POD_ID_LEN + 1], b[POD_ID_LEN + 1], id[STREAM_ID_MAX + 1];
+
+	shim_pod_id(a, "k8s.io", cri);
+	assert_string_equal(a, "0123456789ab");
+	shim_pod_id(a, "default", "web");
+	shim_pod_id(b, "moby", "web");
+	assert_string_not_equal(a, b);
+	assert_int_equal(strspn(a, "0123456789abcdef"), POD_ID_LEN);
+	task_agent_id(id, "web");
+	assert_string_equal(id, "web");
+	task_agent_id(id, "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffgggggggggg");
+	assert_int_equal(strlen(id), 64);
+	assert_true(task_id_valid("a.b-c_D9"));
+	assert_false(task_id_valid(""));
+	assert_false(task_id_valid("../x"));
+	assert_false(task_id_valid("a/b"));
+	assert_false(task_id_valid(".x"));
+}
+
+/* ---- specs ---- */
+
+#define NAMESPACES                                                                                                     \
+	"\"linux\":{\"namespaces\":[{\"type\":\"network\",\"path\":\"/run/netns/"                                      \
+	"a\"},{\"type\":\"pid\"},{\"type\":\"ipc\"}]"
+
+static void parse(struct oci_spec *spec, const char *json)
+{
+	struct err err = {0};
+
+	if (oci_spec_parse(spec, json, strlen(json), &err) < 0)
+		fail_msg("%s: %s", json, err.msg);
+}
+
+static void host_namespaces_are_refused(void **state)
+{
+	static const struct {
+		const char *json, *word;
+	} rows[] = {
+		{"{" NAMESPACES "}}", NULL},
+		{"{\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"ipc\"}]}}", "hostNetwork"},
+		{"{\"linux\":{\"namespaces\":[{\"type\":\"network\"},{\"type\":\"ipc\"}]}}", "hostPID"},
+		{"{\"linux\":{\"namespaces\":[{\"type\":\"network\"},{\"type\":\"pid\"}]}}", "hostIPC"},
+		{"{}", "hostNetwork"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		auto_oci_spec struct oci_spec spec = {0};
+		struct err err = {0};
+
+		parse(&spec, rows[i].json);
+		assert_int_equal(spec_check_namespaces(&spec, &err), rows[i].word ? -EINVAL : 0);
+		assert_true(!rows[i].word || strstr(err.msg, rows[i].word));
+	}
+}
+
+static void size_of_the_pod(void **state)
+{
+	static const struct {
+		const char *json;
+		int r;
+		unsigned vcpus;
+		uint64_t memory;
+	} rows[] = {
+		{"{}", 0, 0, 0},
+		{"{\"linux\":{\"resources\":{\"cpu\":{\"quota\":150000,\"period\":100000},\"memory\":{\"limit\":"
+		 "1048576}}}}",
+			0, 2, 1048576},
+		{"{\"linux\":{\"resources\":{\"cpu\":{\"quota\":-1},\"memory\":{\"limit\":-1}}}}", 0, 0, 0},
+		{"{\"annotations\":{\"io.kubernetes.cri.container-type\":\"sandbox\",\"io.kubernetes.cri.sandbox-cpu-"
+		 "quota\":"
+		 "\"50000\",\"io.kubernetes.cri.sandbox-cpu-period\":\"100000\",\"io.kubernetes.cri.sandbox-memory\":"
+		 "\"4096\"}}",
+			0, 1, 4096},
+		{"{\"annotations\":{\"io.kubernetes.cri.sandbox-memory\":\"lots\"}}", -EINVAL, 0, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		auto_oci_spec struct oci_spec spec = {0};
+		unsigned vcpus = 0;
+		uint64_t memory = 0;
+		struct err err = {0};
+
+		parse(&spec, rows[i].json);
+		assert_int_equal(spec_size(&spec, &vcpus, &memory, &err), rows[i].r);
+		assert_int_equal(vcpus, rows[i].vcpus);
+		assert_int_equal(memory, rows[i].memory);
+	}
+}
+
+static int fake_bind(void *ctx, size_t i, struct spec_mount *m, char ret_guest[PATH_LEN], struct err *err)
+{
+	(void)snprintf(ret_guest, PATH_LEN, "/guest/%zu", i);
+	m->guest_writable = str_eq(m->destination, "/tree");
+	return str_eq(m->source, "/bad") ? err_set(err, EINVAL, "bad") : 0;
+}
+
+static unsigned notes;
+
+static void fake_note(void *ctx, const char *text)
+{
+	notes++;
+}
+
+static int adjust(const char *json, struct oci_spec *spec, struct err *err)
+{
+	struct spec_guest g = {.rootfs = "/guest/rootfs", .sandbox_id = "box", .bind = fake_bind, .note = fake_note};
+
+	parse(spec, json);
+	return spec_adjust(spec, &g, err);
+}
+
+static void mounts_become_the_guests(void **state)
+{
+	auto_oci_spec struct oci_spec spec = {0};
+	struct err err = {0};
+	json_t *mounts;
+	const char *json =
+		"{\"ociVersion\":\"1.2.1\",\"root\":{\"path\":\"rootfs\",\"readonly\":true},\"mounts\":["
+		"{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"},"
+		"{\"destination\":\"/dev/shm\",\"type\":\"bind\",\"source\":\"/run/sandboxes/box/"
+		"shm\",\"options\":[\"rbind\"]},"
+		"{\"destination\":\"/d\",\"type\":\"bind\",\"source\":\"/vol\",\"options\":[\"rbind\",\"ro\"]},"
+		"{\"destination\":\"/tree\",\"type\":\"bind\",\"source\":\"/vol\",\"options\":[\"rbind\",\"ro\"]}],"
+		"\"annotations\":{\"run.oci.seccomp_bpf_data\":\"x\",\"mine\":\"y\"}}";
+
+	assert_int_equal(adjust(json, &spec, &err), 0);
+	mounts = json_object_get(spec.root, "mounts");
+	assert_string_equal(json_string_value(json_object_get(json_array_get(mounts, 0), "source")), "proc");
+	assert_string_equal(json_string_value(json_object_get(json_array_get(mounts, 1), "source")), "/run/podvm/shm");
+	assert_string_equal(json_string_value(json_object_get(json_array_get(mounts, 2), "source")), "/guest/2");
+	assert_int_equal(json_array_size(json_object_get(json_array_get(mounts, 2), "options")), 2);
+	assert_int_equal(json_array_size(json_object_get(json_array_get(mounts, 3), "options")), 1);
+	assert_string_equal(oci_root_path(&spec), "/guest/rootfs");
+	assert_true(json_is_true(json_object_get(json_object_get(spec.root, "root"), "readonly")));
+	assert_string_equal(json_string_value(json_object_get(spec.root, "ociVersion")), OCI_VERSION);
+	assert_string_equal(spec_text(&spec, "mine"), "y");
+	assert_string_equal(spec_text(&spec, "run.oci.seccomp_bpf_data"), "");
+}
+
+static void what_a_vm_cannot_do(void **state)
+{
+	static const struct {
+		const char *json, *words;
+	} rows[] = {
+		{"{\"mounts\":[{\"destination\":\"/d\",\"type\":\"bind\",\"source\":\"/"
+		 "v\",\"options\":[\"rbind\",\"rshared\"]}]}",
+			"Bidirectional"},
+		{"{\"mounts\":[{\"destination\":\"/d\",\"type\":\"bind\",\"source\":\"/bad\"}]}", "mount '/d': bad"},
+		{"{\"linux\":{\"devices\":[{\"path\":\"/dev/sda\"}]}}", "device '/dev/sda'"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		auto_oci_spec struct oci_spec spec = {0};
+		struct err err = {0};
+
+		assert_int_equal(adjust(rows[i].json, &spec, &err), -EINVAL);
+		if (!strstr(err.msg, rows[i].words))
+			fail_msg("row %zu: '%s' has not '%s'", i, err.msg, rows[i].words);
+	}
+}
+
+static void privileged_has_the_guests_devices(void **state)
+{
+	auto_oci_spec struct oci_spec spec = {0};
+	struct err err = {0};
+	json_t *devices;
+
+	notes = 0;
+	assert_int_equal(adjust("{\"linux\":{\"devices\":[{\"path\":\"/dev/sda\"},{\"path\":\"/dev/null\"}],"
+				"\"resources\":{\"devices\":[{\"allow\":true,\"access\":\"rwm\"}]}}}",
+				 &spec, &err),
+		0);
+	devices = json_object_get(json_object_get(spec.root, "linux"), "devices");
+	assert_int_equal(json_array_size(devices), 1);
+	assert_int_equal(notes, 1);
+}
+
+static void limits_of_version_1_go(void **state)
+{
+	json_t *r = json_loads(
+		"{\"memory\":{\"limit\":1,\"swappiness\":0,\"kernel\":5},\"cpu\":{\"cpus\":\"0-3\",\"shares\":2},"
+		"\"hugepageLimits\":[{\"pageSize\":\"2MB\",\"limit\":0},{\"pageSize\":\"1GB\",\"limit\":9}]}",
+		0, NULL);
+
+	spec_adjust_resources(r, true);
+	assert_int_equal(json_object_size(json_object_get(r, "memory")), 1);
+	assert_int_equal(json_object_size(json_object_get(r, "cpu")), 2);
+	assert_int_equal(json_array_size(json_object_get(r, "hugepageLimits")), 1);
+	spec_adjust_resources(r, false);
+	assert_int_equal(json_object_size(json_object_get(r, "cpu")), 1);
+	json_decref(r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(options_are_read),
+		cmocka_unit_test(bad_options_are_named),
+		cmocka_unit_test(stdin_with_options),
+		cmocka_unit_test(stdin_with_parameters),
+		cmocka_unit_test(stdin_hostile),
+		cmocka_unit_test(answers_fit_the_version),
+		cmocka_unit_test(ids),
+		cmocka_unit_test(host_namespaces_are_refused),
+		cmocka_unit_test(size_of_the_pod),
+		cmocka_unit_test(mounts_become_the_guests),
+		cmocka_unit_test(what_a_vm_cannot_do),
+		cmocka_unit_test(privileged_has_the_guests_devices),
+		cmocka_unit_test(limits_of_version_1_go),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
