@@ -4,13 +4,16 @@
  * the CRI's own message; there is no OCI spec for it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/fd.h"
 #include "shim/shim.h"
 
 #define TYPE_CONFIG "runtime.v1.PodSandboxConfig"
 #define CONFIG_MAX (1u << 20)
+#define HOST_FILE_MAX (256u << 10)
 #define NODE 2 /* runtime.v1.NamespaceMode */
 
 /* False: the caller was answered. */
@@ -54,6 +57,64 @@ static int cgroups_path(const char *parent, const char *id, char *dst, size_t si
 	return str_format(dst, size, err, "%s/%s", parent, id);
 }
 
+static int add_words(struct buf *b, const char *key, char *const *words, size_t n)
+{
+	int r = buf_append_str(b, key);
+
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = buf_printf(b, " %s", words[i]);
+	return r == 0 ? buf_append_str(b, "\n") : r;
+}
+
+static int resolv_conf(const Ctrd__DnsConfig *dns, struct buf *b)
+{
+	int r = 0;
+
+	for (size_t i = 0; dns && i < dns->n_servers && r == 0; i++)
+		r = buf_printf(b, "nameserver %s\n", dns->servers[i]);
+	if (r == 0 && dns && dns->n_searches)
+		r = add_words(b, "search", dns->searches, dns->n_searches);
+	if (r == 0 && dns && dns->n_options)
+		r = add_words(b, "options", dns->options, dns->n_options);
+	return r;
+}
+
+/* A file of the node, or nothing when there is none. */
+static int copy_host_file(const char *path, struct buf *b)
+{
+	auto_free char *text = NULL;
+	size_t n;
+
+	return file_read(AT_FDCWD, path, HOST_FILE_MAX, &text, &n, NULL) < 0 ? 0 : buf_append(b, text, n);
+}
+
+/*
+ * shared/pod/{hosts,hostname,resolv.conf}: without a pause container nobody else makes them. As containerd does it there: the node's
+ * hosts, and its resolv.conf when the pod has no DNS configuration of its own.
+ */
+static int write_files(struct shim *sh, const Ctrd__PodSandboxConfig *c, struct err *err)
+{
+	auto_buf struct buf hosts = BUF_INIT(HOST_FILE_MAX), resolv = BUF_INIT(HOST_FILE_MAX), name = BUF_INIT(256);
+	int r = copy_host_file("/etc/hosts", &hosts);
+
+	if (r == 0)
+		r = resolv_conf(c->dns_config, &resolv);
+	if (r == 0 && !resolv.len)
+		r = copy_host_file("/etc/resolv.conf", &resolv);
+	if (r == 0)
+		r = buf_printf(&name, "%s\n", c->hostname);
+	if (r < 0)
+		return err_set(err, -r, "the pod's hosts and resolv.conf: %s", strerrordesc_np(-r));
+	r = share_dir(&sh->share, "pod", 0755, err);
+	if (r == 0)
+		r = share_file(&sh->share, "pod/hosts", buf_data(&hosts), hosts.len, 0644, err);
+	if (r == 0)
+		r = share_file(&sh->share, "pod/resolv.conf", buf_data(&resolv), resolv.len, 0644, err);
+	if (r == 0)
+		r = share_file(&sh->share, "pod/hostname", buf_data(&name), name.len, 0644, err);
+	return r;
+}
+
 static int create(struct shim *sh, const Ctrd__PodSandboxConfig *c, const char *netns, struct err *err)
 {
 	const Ctrd__LinuxResources *res = c->linux_config ? c->linux_config->resources : NULL;
@@ -75,6 +136,8 @@ static int create(struct shim *sh, const Ctrd__PodSandboxConfig *c, const char *
 	if (r == 0)
 		r = cgroups_path(
 			c->linux_config ? c->linux_config->cgroup_parent : "", sh->args.id, path, sizeof(path), err);
+	if (r == 0)
+		r = write_files(sh, c, err);
 	if (r == 0)
 		r = vm_start(sh, &w, err);
 	json_decref(sysctls);

@@ -234,6 +234,60 @@ static int adjust_mounts(struct oci_spec *spec, const struct spec_guest *g, stru
 	return 0;
 }
 
+static bool has_mount(const struct oci_spec *spec, const char *destination)
+{
+	json_t *mounts = json_object_get(spec->root, "mounts"), *m;
+	size_t i;
+
+	json_array_foreach (mounts, i, m) {
+		const char *text = json_string_value(json_object_get(m, "destination"));
+
+		if (text && str_eq(text, destination))
+			return true;
+	}
+	return false;
+}
+
+static bool has_tmpfs_shm(const struct oci_spec *spec)
+{
+	json_t *mounts = json_object_get(spec->root, "mounts"), *m;
+	size_t i;
+
+	json_array_foreach (mounts, i, m) {
+		const char *text = json_string_value(json_object_get(m, "destination"));
+		const char *type = json_string_value(json_object_get(m, "type"));
+
+		if (text && type && str_eq(text, "/dev/shm") && str_eq(type, "tmpfs"))
+			return true;
+	}
+	return false;
+}
+
+/* Without a pause container the files of the pod, and its /dev/shm, are ours to give. */
+static int add_pod_files(struct oci_spec *spec, const char *folder)
+{
+	static const char *const files[] = {"hosts", "hostname", "resolv.conf"};
+	const json_t *root = json_object_get(spec->root, "root");
+	const char *access = json_is_true(json_object_get(root, "readonly")) ? "ro" : "rw";
+	const char *const options[] = {"rbind", "rprivate", access, NULL}, *const shm[] = {"rbind", "rprivate", NULL};
+	char destination[64], source[PATH_LEN];
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(files) && r == 0; i++) {
+		(void)snprintf(destination, sizeof(destination), "/etc/%s", files[i]);
+		(void)snprintf(source, sizeof(source), "%s/%s", folder, files[i]);
+		if (!has_mount(spec, destination))
+			r = oci_add_mount(spec, destination, "bind", source, options);
+	}
+	if (r < 0)
+		return r;
+	/* A volume at that place is the user's own. */
+	if (!has_tmpfs_shm(spec) && has_mount(spec, "/dev/shm"))
+		return 0;
+	oci_remove_mount(spec, "/dev/shm");
+	return oci_add_mount(spec, "/dev/shm", "bind", GUEST_SHM, shm);
+}
+
 /* ---- devices ---- */
 
 /* What the guest's kernel has too, under the same number, whatever the host. */
@@ -364,6 +418,10 @@ int spec_adjust(struct oci_spec *spec, const struct spec_guest *g, struct err *e
 		r = adjust_mounts(spec, g, err);
 	if (r < 0)
 		return r;
+	if (g->pod_files)
+		r = add_pod_files(spec, g->pod_files);
+	if (r < 0)
+		return err_set(err, ENOMEM, "spec: out of memory");
 	spec_adjust_resources(json_object_get(linux_, "resources"), false);
 	drop_annotations(spec);
 	/* The pod's own are set once, by Configure. */

@@ -52,6 +52,7 @@ struct spec_mount {
 struct spec_guest {
 	const char *rootfs;	/* guest path */
 	const char *sandbox_id; /* a source below a folder of that name, ending in /shm, is the pod's /dev/shm */
+	const char *pod_files;	/* guest folder with hosts, hostname, resolv.conf for those who lack them; NULL: none */
 	/* Makes the source of mount number `i` visible in the guest, and says where. */
 	int (*bind)(void *ctx, size_t i, struct spec_mount *m, char ret_guest[PATH_LEN], struct err *err);
 	/* Something of the spec that is left out on purpose: one line for the log. */

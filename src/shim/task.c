@@ -272,7 +272,12 @@ static int prepare(struct task *t, struct oci_spec *spec, const Ctrd__CreateTask
 {
 	char guest[PATH_LEN], folder[PATH_LEN * 3];
 	const char *sandbox = *spec_text(spec, ANNOTATION_SANDBOX) ? spec_text(spec, ANNOTATION_SANDBOX) : t->id;
-	struct spec_guest g = {.rootfs = guest, .sandbox_id = sandbox, .bind = bind_mount, .note = note, .ctx = t};
+	struct spec_guest g = {.rootfs = guest,
+		.sandbox_id = sandbox,
+		.pod_files = t->shim->by_sandbox_api ? GUEST_SHARE "/pod" : NULL,
+		.bind = bind_mount,
+		.note = note,
+		.ctx = t};
 	int r;
 
 	t->joins_pid = spec_namespace_path(spec, "pid") != NULL;

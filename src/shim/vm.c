@@ -14,6 +14,8 @@
 #include "shim/shim.h"
 
 #define QUIT_WAIT_NS (3 * NS_PER_S)
+/* containerd's client takes the end of the connection for a failed call when it sees both at once. */
+#define QUIT_DELAY_NS (100 * NS_PER_MS)
 #define EVENTS_POLL_MS 300000
 
 /* ---- the record ---- */
@@ -289,12 +291,11 @@ static void on_idle(void *ctx)
 {
 	struct shim *sh = ctx;
 
-	loop_timer_set(sh->loop, &sh->quit_timer, 0, on_quit);
+	loop_timer_set(sh->loop, &sh->quit_timer, QUIT_DELAY_NS, on_quit);
 }
 
 void shim_quit(struct shim *sh)
 {
 	events_on_idle(sh->events, on_idle, sh);
-	/* At the next turn in any case: the answer to the caller is on its way by then. */
-	loop_timer_set(sh->loop, &sh->quit_timer, events_idle(sh->events) ? 0 : QUIT_WAIT_NS, on_quit);
+	loop_timer_set(sh->loop, &sh->quit_timer, events_idle(sh->events) ? QUIT_DELAY_NS : QUIT_WAIT_NS, on_quit);
 }

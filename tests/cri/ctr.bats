@@ -1,0 +1,117 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# The shim as ctr, nerdctl and docker use it: a container and its VM in one, without the CRI; and what a kill -9 leaves.
+
+bats_require_minimum_version 1.5.0
+load ../lib/common.bash
+load ../lib/containerd.bash
+
+setup_file() { containerd_start "${CRI_CONTAINERD:-1.6}"; }
+teardown_file() { containerd_stop; }
+setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
+
+RUNTIME=(--runtime io.containerd.podvm.v2)
+run_ctr() { k8s_ctr run "${RUNTIME[@]}" "$@"; }
+shim_pid() { jq -r .pid "$PODVM_RUN"/pods/*/state.json; }
+vm_pid() { jq -r ".vm.processes[] | select(.name == \"$1\") | .pid" "$PODVM_RUN"/pods/*/state.json; }
+task_status() { k8s_ctr task ls | awk -v id="$1" '$1 == id {print $3}'; }
+is_stopped() { [[ $(task_status "$1") == STOPPED ]]; }
+is_running() { [[ $(task_status "$1") == RUNNING ]]; }
+
+@test "ctr run: output, exit code, a kernel of its own; the end leaves nothing" {
+	run run_ctr --rm "$IMAGE" one sh -c 'uname -r; echo to-stderr >&2; exit 3'
+	[ "$status" -eq 3 ]
+	[[ "$output" == *to-stderr* && "$output" != *"$(uname -r)"* ]]
+	cri_assert_clean
+}
+
+@test "stdin to its end, and a megabyte through stdout" {
+	head -c 1000000 /dev/urandom | base64 -w 0 >in
+	run_ctr --rm "$IMAGE" two sh -c 'cat' <in >out
+	cmp in out
+}
+
+@test "exec, pids, pause and resume, metrics, kill; delete" {
+	run_ctr -d "$IMAGE" three sh -c 'sleep 1001 & exec sleep 1000'
+	run k8s_ctr task exec --exec-id e1 three sh -c 'echo in $(hostname); exit 4'
+	[ "$status" -eq 4 ]
+	[[ "$output" == "in "* ]]
+	[ "$(k8s_ctr task ps three | tail -n +2 | wc -l)" -eq 2 ]
+	k8s_ctr task pause three
+	[ "$(task_status three)" = PAUSED ]
+	k8s_ctr task resume three
+	[ "$(task_status three)" = RUNNING ]
+	run k8s_ctr task metrics three
+	[[ "$output" == *memory* ]]
+	run k8s_ctr task checkpoint three
+	[ "$status" -ne 0 ]
+	[[ "$output" == *"cannot checkpoint"* ]]
+	k8s_ctr task kill -s KILL three
+	wait_for 20 is_stopped three
+	run k8s_ctr task rm three
+	[[ "$output" == *137* || "$status" -eq 137 ]]
+	k8s_ctr container rm three
+	cri_assert_clean
+}
+
+@test "events of a container come in order" {
+	"$CONTAINERD_BIN/ctr" -a "$CONTAINERD_ADDRESS" -n k8s.io events >events.log 3>&- &
+	local events=$!
+	run_ctr --rm "$IMAGE" four true
+	got_delete() { grep -q /tasks/delete events.log; }
+	wait_for 20 got_delete
+	kill "$events"
+	[ "$(grep -o '/tasks/[a-z]*' events.log | tr '\n' ' ')" = "/tasks/create /tasks/start /tasks/exit /tasks/delete " ]
+}
+
+@test "logging URIs and host networking are refused with the reason" {
+	run run_ctr --rm --log-uri binary:///bin/true "$IMAGE" five true
+	[ "$status" -ne 0 ]
+	[[ "$output" == *"named pipes"* ]]
+	run run_ctr --rm --net-host "$IMAGE" six true
+	[ "$status" -ne 0 ]
+	[[ "$output" == *hostNetwork* ]]
+	run_clean() { k8s_ctr container rm five six >/dev/null 2>&1 || true; }
+	run_clean
+	cri_assert_clean
+}
+
+@test "kill -9 of the shim, of QEMU, of the device process: an exit, and nothing is left" {
+	local what
+	for what in shim qemu vmm; do
+		run_ctr -d "$IMAGE" "k-$what" sh -c 'exec sleep 1000'
+		is_running "k-$what"
+		if [[ $what == shim ]]; then kill -9 "$(shim_pid)"; else kill -9 "$(vm_pid $what)"; fi
+		gone() { ! is_running "k-$what"; }
+		wait_for 10 gone
+		k8s_ctr task rm "k-$what" >/dev/null 2>&1 || true
+		k8s_ctr container rm "k-$what"
+		cri_assert_clean 20
+	done
+}
+
+@test "containerd restarts: the container lives, and is reached again" {
+	run_ctr -d "$IMAGE" seven sh -c 'exec sleep 1000'
+	containerd_kill TERM
+	containerd_launch
+	is_running seven
+	run k8s_ctr task exec --exec-id e2 seven echo still here
+	[ "$output" = "still here" ]
+	k8s_ctr task kill -s KILL seven
+	wait_for 20 is_stopped seven
+	k8s_ctr task rm seven >/dev/null || true
+	k8s_ctr container rm seven
+	cri_assert_clean 20
+}
+
+@test "the shim is small" {
+	run_ctr -d "$IMAGE" eight sh -c 'exec sleep 1000'
+	rss=$(awk '/^VmRSS/ {print $2}' "/proc/$(shim_pid)/status")
+	pss=$(awk '/^Pss:/ {print $2}' "/proc/$(shim_pid)/smaps_rollup")
+	echo "RSS $rss KiB, PSS $pss KiB"
+	((rss <= 2560))
+	k8s_ctr task kill -s KILL eight
+	wait_for 20 is_stopped eight
+	k8s_ctr task rm eight >/dev/null || true
+	k8s_ctr container rm eight
+}
