@@ -519,6 +519,8 @@ const struct cmd cmd_run = {
 	.examples =
 		"podvm run examples/hello.yaml\trun in the foreground\n"
 		"podvm run -d pod.yaml\trun in the background; prints the pod's id once all containers have started\n"
+		"podvm run --netns /run/netns/x pod.yaml\tgive it the interfaces, addresses and routes of that "
+		"namespace\n"
 		"podvm run --timings job.yaml\tshow where the time goes\n",
 	.completes = "file",
 	.needs_root = true,
