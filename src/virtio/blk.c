@@ -262,9 +262,9 @@ static int notify(struct virtio_dev *dev, unsigned index unused_arg)
 	return from_dev(dev)->broken ? 0 : run(from_dev(dev));
 }
 
-static int activate(struct virtio_dev *dev unused_arg, struct err *err unused_arg)
+static int activate(struct virtio_dev *dev, struct err *err)
 {
-	return 0;
+	return blk_io_start(&from_dev(dev)->io, err);
 }
 
 static void reset(struct virtio_dev *dev)

@@ -93,12 +93,12 @@ int blk_io_init(struct blk_io *io, struct loop *loop, int fd, enum blk_engine en
 		r = blk_uring_new(&io->uring, io, loop, err);
 	if (r == 0 || engine == BLK_ENGINE_URING)
 		return r;
-	r = fs_work_init(&io->work, loop, on_work_done, io, err);
-	if (r == 0)
-		r = fs_work_start(&io->work, BLK_WORKERS, err);
-	if (r < 0)
-		blk_io_fini(io);
-	return r;
+	return fs_work_init(&io->work, loop, on_work_done, io, err);
+}
+
+int blk_io_start(struct blk_io *io, struct err *err)
+{
+	return io->uring || io->work.n_threads ? 0 : fs_work_start(&io->work, BLK_WORKERS, err);
 }
 
 void blk_io_fini(struct blk_io *io)

@@ -3,7 +3,7 @@
 /*
  * Reads and writes of one file for virtio-blk, many at a time: by io_uring, or by threads that call preadv and pwritev.
  *
- *   blk_io_init -> blk_io_submit ..., blk_io_flush -> done callbacks on the loop -> blk_io_drain -> blk_io_fini
+ *   blk_io_init -> blk_io_start -> blk_io_submit ..., blk_io_flush -> done callbacks on the loop -> blk_io_drain -> blk_io_fini
  *
  * The ring is locked down when it is made: it can read, write, sync and fallocate this one file, and nothing else.
  */
@@ -48,6 +48,8 @@ struct blk_io {
 /* fd is borrowed. AUTO takes io_uring where the kernel has all of it. */
 int blk_io_init(struct blk_io *io, struct loop *loop, int fd, enum blk_engine engine, const struct blk_io_ops *ops,
 	void *ctx, struct err *err) must_check;
+/* Starts the threads, where there are any; again: nothing. They inherit the rights of the calling thread. */
+int blk_io_start(struct blk_io *io, struct err *err) must_check;
 void blk_io_fini(struct blk_io *io);
 /* At most BLK_JOBS_MAX at a time. The job starts with blk_io_flush at the latest. */
 void blk_io_submit(struct blk_io *io, struct blk_job *job);

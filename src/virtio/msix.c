@@ -56,10 +56,11 @@ void msix_control(struct msix *m, uint16_t control)
 
 static uint32_t word_get(const struct msix *m, uint32_t word)
 {
-	const struct msix_vector *v = &m->vectors[word / ENTRY_WORDS];
+	const struct msix_vector *v;
 
 	if (word / ENTRY_WORDS >= m->n)
 		return 0;
+	v = &m->vectors[word / ENTRY_WORDS];
 	switch (word % ENTRY_WORDS) {
 	case ENTRY_ADDR_LOW:
 		return (uint32_t)v->addr;
@@ -74,10 +75,11 @@ static uint32_t word_get(const struct msix *m, uint32_t word)
 
 static void word_set(struct msix *m, uint32_t word, uint32_t value)
 {
-	struct msix_vector *v = &m->vectors[word / ENTRY_WORDS];
+	struct msix_vector *v;
 
 	if (word / ENTRY_WORDS >= m->n)
 		return;
+	v = &m->vectors[word / ENTRY_WORDS];
 	switch (word % ENTRY_WORDS) {
 	case ENTRY_ADDR_LOW:
 		v->addr = (v->addr & ~UINT64_C(0xffffffff)) | (value & ~3u);
@@ -137,10 +139,11 @@ void msix_pba_read(struct msix *m, uint32_t off, void *dst, unsigned len)
 
 void msix_raise(struct msix *m, unsigned vector)
 {
-	struct msix_vector *v = &m->vectors[vector < m->n ? vector : 0];
+	struct msix_vector *v;
 
 	if (vector >= m->n)
 		return;
+	v = &m->vectors[vector];
 	(void)pthread_mutex_lock(&m->lock);
 	if (m->enabled && !m->masked && !v->masked)
 		m->ops->irq(m->ctx, vector);
