@@ -169,6 +169,19 @@ static int listen_on(unsigned port, int *ret, struct err *err)
 	return 0;
 }
 
+/*
+ * A driver that was there before us has refused the host's first connection. Any request of ours makes the device try
+ * again (src/virtio/vsock.c); its answer does not matter.
+ */
+static void ring(void)
+{
+	struct sockaddr_vm sa = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_HOST, .svm_port = AGENT_PORT};
+	auto_close int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0 || (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 && errno != EINPROGRESS))
+		log_error("vsock: cannot reach the host: %s", strerror(errno));
+}
+
 int boot_vsock(struct agent *a, struct err *err)
 {
 	struct modules m = {0};
@@ -183,6 +196,8 @@ int boot_vsock(struct agent *a, struct err *err)
 		r = listen_on(STREAM_PORT, &a->stream_fd, err);
 	if (r == 0)
 		n += modules_load_stage(&m, MODULES_DIR);
+	if (r == 0 && n == 0)
+		ring();
 	log_debug("%u modules loaded", n);
 	modules_close(&m);
 	return r;

@@ -173,6 +173,7 @@ static void clients_are_held_until_the_driver_comes(void **state)
 	struct guest *g = g_new(NULL);
 	int first = g_client(g), gone = g_client(g);
 	struct g_packet p;
+	char ok[64];
 
 	put(first, "CONNECT 1024\n");
 	put(gone, "CONNECT 1025\n");
@@ -183,9 +184,33 @@ static void clients_are_held_until_the_driver_comes(void **state)
 	expect_op(g, &p, VSOCK_OP_REQUEST);
 	assert_int_equal(p.h.dst_port, 1024);
 	expect_silence(g);
-	g_send(g, 1024, p.h.src_port, VSOCK_OP_RST, NULL, 0);
-	expect_eof(first);
+	g_send(g, 1024, p.h.src_port, VSOCK_OP_RESPONSE, NULL, 0);
+	(void)snprintf(ok, sizeof(ok), "OK %u\n", p.h.src_port);
+	expect_text(first, ok);
 	close(first);
+	g_free(g);
+}
+
+/* A kernel with a built-in driver refuses everything until a program listens; the program says so by any request. */
+static void a_refusal_counts_when_a_program_was_heard(void **state)
+{
+	struct guest *g = started();
+	int fd = g_client(g);
+	struct g_packet p;
+
+	put(fd, "CONNECT 1024\n");
+	g_settle(g);
+	expect_op(g, &p, VSOCK_OP_REQUEST);
+	g_send(g, 1024, p.h.src_port, VSOCK_OP_RST, NULL, 0);
+	expect_open(fd);
+	expect_silence(g);
+	/* To whom the request goes does not matter. */
+	g_send(g, 5000, 1024, VSOCK_OP_REQUEST, NULL, 0);
+	expect_op(g, &p, VSOCK_OP_REQUEST);
+	assert_int_equal(p.h.dst_port, 1024);
+	g_send(g, 1024, p.h.src_port, VSOCK_OP_RST, NULL, 0);
+	expect_eof(fd);
+	close(fd);
 	g_free(g);
 }
 
@@ -978,6 +1003,7 @@ int main(void)
 		cmocka_unit_test(bad_lines_are_hung_up_on),
 		cmocka_unit_test(silent_clients_are_dropped),
 		cmocka_unit_test(clients_are_held_until_the_driver_comes),
+		cmocka_unit_test(a_refusal_counts_when_a_program_was_heard),
 		cmocka_unit_test(clients_survive_a_reset_before_their_request),
 		cmocka_unit_test(clients_that_leave_are_taken_back),
 		cmocka_unit_test(clients_beyond_the_limit_are_refused),

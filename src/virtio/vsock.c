@@ -359,6 +359,16 @@ static void on_conn_packet(struct vsock *vs, struct vsock_conn *c, const struct 
 	vsock_kill(vs, c);
 }
 
+/*
+ * A kernel with a built-in driver refuses what comes before its first program listens. So a refusal counts only after the
+ * guest has accepted a connection or asked for one; then what was held is tried again.
+ */
+static void on_heard(struct vsock *vs)
+{
+	vs->heard = true;
+	vsock_host_release(vs);
+}
+
 static void on_packet(struct vsock *vs)
 {
 	const struct chain *chain = &vs->chain;
@@ -376,6 +386,8 @@ static void on_packet(struct vsock *vs)
 		return;
 	if (h.type == VSOCK_TYPE_STREAM)
 		c = vsock_table_find(&vs->table, h.dst_port, h.src_port);
+	if (!vs->heard && (h.op == VSOCK_OP_REQUEST || h.op == VSOCK_OP_RESPONSE))
+		on_heard(vs);
 	if (c && h.op == VSOCK_OP_RST)
 		vsock_forget(vs, c);
 	else if (c && (verdict == VSOCK_REFUSE || h.op == VSOCK_OP_REQUEST))
@@ -510,6 +522,7 @@ static void reset(struct virtio_dev *dev)
 		if (c->hashed)
 			vsock_forget(vs, c);
 	}
+	vs->heard = false;
 }
 
 void vsock_transport_reset(struct vsock *vs, uint64_t cid)

@@ -6,8 +6,9 @@
  *
  *   state        what it is                                        leaves by
  *   HELLO        a client of the host's socket, line not complete  line -> HELD or CONNECTING; deadline, hang-up -> freed
- *   HELD         it asked before the guest's driver was there      activation -> CONNECTING; hang-up -> freed
- *   CONNECTING   REQUEST is due or sent                            RESPONSE -> OPEN; RST, deadline, hang-up -> freed
+ *   HELD         it asked before the guest was there               activation, first packet -> CONNECTING; hang-up -> freed
+ *   CONNECTING   REQUEST is due or sent                            RESPONSE -> OPEN; RST -> freed, or HELD when it is the
+ *                                                                  first thing heard; deadline, hang-up -> freed
  *   DIALING      the guest's REQUEST waits for the host's answer   answer -> OPEN or DEAD; deadline -> DEAD
  *   OPEN         bytes flow; each direction ends on its own        both ended -> CLOSING; the guest is through -> DEAD
  *   CLOSING      SHUTDOWN(both) is due or sent, no host socket     RST -> freed; SHUTDOWN(both), deadline -> DEAD

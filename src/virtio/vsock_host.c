@@ -3,8 +3,8 @@
  * The host's side of vsock: the listening socket, its clients' CONNECT lines, and the stream socket of every connection.
  *
  * A client is read with MSG_PEEK so that bytes behind its line stay in the socket, where they wait for the guest. It has
- * hello_ms to finish the line. What it asks for waits (HELD) while the guest has no driver: booting takes its time, and a
- * client that gives up just hangs up. At VSOCK_CONNS_MAX connections a new client is hung up on.
+ * hello_ms to finish the line. What it asks for waits (HELD) while the guest has no driver, or no program that uses vsock: booting
+ * takes its time, and a client that gives up just hangs up. At VSOCK_CONNS_MAX connections a new client is hung up on.
  *
  * Sockets are watched level-triggered, so whatever cannot be acted on must not be watched: input is switched off while
  * the guest has no buffer or no credit left for it (vsock_watch), and a socket that hung up leaves the loop for good,
@@ -101,7 +101,7 @@ void vsock_kill(struct vsock *vs, struct vsock_conn *c)
 
 void vsock_forget(struct vsock *vs, struct vsock_conn *c)
 {
-	bool unheard = c->state == VSOCK_CONNECTING && c->due & VSOCK_DUE_REQUEST;
+	bool unheard = c->state == VSOCK_CONNECTING && (c->due & VSOCK_DUE_REQUEST || !vs->heard);
 
 	if (c->fd < 0 || (!c->out.len && !unheard)) {
 		drop(vs, c);

@@ -23,6 +23,7 @@ struct vsock {
 	struct loop_timer sweep; /* the earliest deadline */
 	struct loop_timer work;	 /* queues to be served at the end of this turn */
 	bool tx_more, event_due, broken;
+	bool heard; /* a program of the guest has used vsock since the driver came: a refusal is its answer */
 
 	unsigned n_orphans;
 	struct vsock_orphan orphans[VSOCK_ORPHANS_MAX];
@@ -40,7 +41,7 @@ void vsock_work(struct vsock *vs);
 int vsock_host_listen(struct vsock *vs, struct err *err) must_check;
 /* Stops everything, frees every connection. */
 void vsock_host_stop(struct vsock *vs);
-/* The driver is ready: clients that were held go on. */
+/* The driver is ready, or a program in the guest: clients that were held go on. */
 void vsock_host_release(struct vsock *vs);
 
 /* The guest accepted a client's connection. */
@@ -53,7 +54,8 @@ int vsock_host_send(struct vsock_conn *c, const struct iovec *iov, unsigned n_io
  *
  * Settle follows up on any change of a connection: passes ends of directions on, has it served if there is something for the
  * guest. Kill resets it towards the guest, hangs up on the host. Forget is for a guest that knows it no more: what the host
- * socket did not take yet is still delivered, and a client whose REQUEST was not sent is held again.
+ * socket did not take yet is still delivered, and a client is held again whose REQUEST was not sent, or was refused before any
+ * program of the guest used vsock.
  */
 void vsock_settle(struct vsock *vs, struct vsock_conn *c);
 void vsock_kill(struct vsock *vs, struct vsock_conn *c);
