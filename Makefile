@@ -22,6 +22,10 @@ build: deps ## build everything; the programs go to b/root/bin
 image: build ## build the guest image (kernel and initramfs) from Debian packages
 	@b/root/bin/podvm image build
 
+kernel: build ## build the guest's own kernel from Debian's source (5 to 10 minutes), and the image with it
+	@tools/deps kernel
+	@b/root/bin/podvm image build --kernel tuned
+
 demo: ## set up, build, and run a Pod in its own micro-VM
 	@tools/demo
 
@@ -73,4 +77,4 @@ install: deps ## build for release and install below PREFIX=/usr/local (DESTDIR 
 clean: ## remove b/
 	@rm -rf b
 
-.PHONY: help deps build image demo check asan clang func kvm lab lab-shell fuzz bench tidy fmt test install clean
+.PHONY: help deps build image kernel demo check asan clang func kvm lab lab-shell fuzz bench tidy fmt test install clean
