@@ -311,12 +311,11 @@ const struct cmd cmd_image_build = {
 		"stores the result. "
 		"The same inputs give the same bytes, and nothing is done when the inputs have not changed.\n\n"
 		"The kernel is Debian's cloud kernel, until --kernel tuned has built one of PodVM's own from Debian's "
-		"source (5 to 10 minutes, 2.5 GB of disk meanwhile; needs flex, bison, bc and libelf-dev): it starts "
-		"in a "
-		"fraction of the "
-		"time. From then on that is used; --kernel debian is the way back. A FILE must be an ELF vmlinux that "
-		"can "
-		"be entered by PVH and has all drivers built in.",
+		"source (5 to 10 minutes, 2.5 GB of disk meanwhile; needs flex, bison, bc and libelf-dev), with "
+		"everything built "
+		"in that containers need and nothing else. From then on that is used; --kernel debian is the way back. "
+		"A FILE "
+		"must be an ELF vmlinux that can be entered by PVH and has all drivers built in.",
 	.examples = "podvm image build\tonce after installing, and after each update\n"
 		    "podvm image build --kernel tuned\twith PodVM's own kernel\n",
 	.completes = "",
