@@ -413,7 +413,7 @@ int pod_new(struct pod **ret, struct loop *loop, const struct pod_options *opts,
 	pod->loop = loop;
 	pod->opts = *opts;
 	pod->spec = opts->spec;
-	pod->storage.share.fd = -1;
+	pod->storage.share.fd = pod->storage.pod_fd = -1;
 	pod->created_ns = time_real_ns();
 	pod->containers = calloc(opts->spec->n_containers, sizeof(*pod->containers));
 	r = pod->containers ? make_home(pod, err) : err_set(err, ENOMEM, "start the pod: out of memory");

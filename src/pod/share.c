@@ -110,38 +110,49 @@ int share_take(
 
 int share_init(struct share *sh, const char *path, struct err *err)
 {
+	auto_close int bare = -1;
 	int r = dir_make_all(path, 0755, err);
 
-	sh->fd = -1;
+	sh->fd = sh->bare = -1;
 	if (r == 0 && !str_copy(sh->path, sizeof(sh->path), path))
 		r = err_set(err, ENAMETOOLONG, "'%s' is too long for a pod's share", path);
 	if (r < 0)
 		return r;
-	if (mount("podvm", path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64m,nr_inodes=65536") < 0 ||
-		mount(NULL, path, NULL, MS_SHARED, NULL) < 0)
+	if (mount("podvm", path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64m,nr_inodes=65536") < 0)
 		return err_errno(err, "mount the pod's share");
+	/* A second mount of it, which is in no tree: it stays writable, and nothing is ever mounted there. */
+	bare = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (bare < 0)
+		return err_errno(err, "copy the mount of the pod's share");
+	if (mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0 ||
+		mount(NULL, path, NULL, MS_SHARED, NULL) < 0)
+		return err_errno(err, "make the pod's share read-only");
 	sh->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return sh->fd < 0 ? err_errno(err, "open the pod's share") : 0;
+	if (sh->fd < 0)
+		return err_errno(err, "open the pod's share");
+	sh->bare = take_fd(&bare);
+	return 0;
 }
 
 void share_fini(struct share *sh)
 {
 	if (sh->fd < 0)
 		return;
+	close_fd(&sh->bare);
 	close_fd(&sh->fd);
 	(void)umount2(sh->path, MNT_DETACH);
 }
 
 int share_dir(const struct share *sh, const char *path, mode_t mode, struct err *err)
 {
-	if (mkdirat(sh->fd, path, mode) < 0 && errno != EEXIST)
+	if (mkdirat(sh->bare, path, mode) < 0 && errno != EEXIST)
 		return err_errno(err, "make folder '%s' in the pod's share", path);
-	return fchmodat(sh->fd, path, mode, 0) < 0 ? err_errno(err, "make folder '%s'", path) : 0;
+	return fchmodat(sh->bare, path, mode, 0) < 0 ? err_errno(err, "make folder '%s'", path) : 0;
 }
 
 int share_file(const struct share *sh, const char *path, const void *bytes, size_t n, mode_t mode, struct err *err)
 {
-	auto_close int fd = openat(sh->fd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+	auto_close int fd = openat(sh->bare, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
 	int r;
 
 	if (fd < 0)
@@ -217,6 +228,11 @@ int share_publish(const struct share *sh, const char *path, struct err *err)
 	if (mount(NULL, to, NULL, MS_SLAVE | MS_REC, NULL) < 0 || mount(NULL, to, NULL, MS_SHARED | MS_REC, NULL) < 0)
 		return err_errno(err, "share '%s' with the VM", path);
 	return 0;
+}
+
+void share_remove(const struct share *sh, const char *path)
+{
+	(void)dir_remove_all(sh->bare, path, NULL);
 }
 
 void share_unbind(const struct share *sh, const char *path)

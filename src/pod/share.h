@@ -3,7 +3,8 @@
 /*
  * A pod's shared folder: a small tmpfs in the mount namespace of the pod's own process, which the guest mounts by virtio-fs at
  * GUEST_SHARE. Everything the guest sees of the host is bound or written below it, so it ends with that namespace, however the
- * process ends. Paths are relative to the share, below folders that the host made: no name of a guest is ever in them.
+ * process ends. Paths are relative to the share, below folders that the host made: no name of a guest is ever in them. For the guest
+ * the tmpfs is read-only (what is bound there has its own say), or a link in place of a folder would lead the host astray.
  */
 #include <stdbool.h>
 #include <sys/types.h>
@@ -14,7 +15,8 @@
 
 struct share {
 	char path[PATH_LEN]; /* on the host */
-	int fd;		     /* -1 when not set up */
+	int fd;	  /* as the guest sees it, with all that is bound there; read-only itself; -1 when not set up */
+	int bare; /* the tmpfs alone, writable: the host's way to make and remove names */
 };
 
 enum share_flags {
@@ -57,6 +59,8 @@ int share_file(
 int share_bind(const struct share *sh, int src, const char *path, unsigned flags, struct err *err) must_check;
 /* Puts what share_take took (borrowed) at `path`, which is made. */
 int share_graft(const struct share *sh, int tree, const char *path, struct err *err) must_check;
+/* Removes what share_dir and share_file made at `path`, with all below it; what was bound there is to be unbound before. */
+void share_remove(const struct share *sh, const char *path);
 /* Unmounts what is at `path`, if anything. */
 void share_unbind(const struct share *sh, const char *path);
 /* Makes the mount at `path` (of share_mount's kind) visible to the jail of the VMM. */

@@ -21,10 +21,9 @@
 #define USAGE_DEPTH_MAX 100
 #define TERMINATION_MAX 4096
 
-static int open_in(int root, const char *path, uint64_t flags, uint64_t extra_resolve)
+static int open_in(int root, const char *path, uint64_t flags)
 {
-	struct open_how how = {
-		.flags = flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | extra_resolve};
+	struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
 
 	return (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
 }
@@ -135,7 +134,7 @@ static int files_init(struct storage *st, const struct kube_volume *v, struct er
 	r = share_dir(&st->share, target, 0755, err);
 	if (r < 0)
 		return r;
-	fd = openat(st->share.fd, target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = openat(st->share.bare, target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return err_errno(err, "volume '%s'", v->name);
 	for (size_t i = 0; i < v->n_files; i++) {
@@ -145,7 +144,7 @@ static int files_init(struct storage *st, const struct kube_volume *v, struct er
 
 		r = make_parents(fd, f->path, err);
 		if (r == 0)
-			r = share_file(&(struct share){.fd = fd}, f->path, f->data, f->len, mode, err);
+			r = share_file(&(struct share){.bare = fd}, f->path, f->data, f->len, mode, err);
 		if (r == 0 && group->set && fchownat(fd, f->path, 0, group->v, AT_SYMLINK_NOFOLLOW) < 0)
 			r = err_errno(err, "give '%s' to group %u", f->path, group->v);
 		if (r < 0)
@@ -171,20 +170,38 @@ static int volume_init(struct storage *st, size_t index, struct err *err)
 
 /* ---- the share ---- */
 
+/* Containers may write to /etc/hosts and its like, so these are no part of the read-only tmpfs. */
+static int bind_pod_files(struct storage *st, struct err *err)
+{
+	char path[PATH_LEN];
+	int r = str_format(path, sizeof(path), err, "%s/pod", st->state_dir);
+
+	if (r == 0)
+		r = dir_make_all(path, 0755, err);
+	if (r < 0)
+		return r;
+	st->pod_fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (st->pod_fd < 0)
+		return err_errno(err, "open '%s'", path);
+	return share_bind(&st->share, st->pod_fd, "pod", 0, err);
+}
+
 int storage_init(struct storage *st, const struct kube_pod *pod, const struct pod_home *home, struct err *err)
 {
-	static const char *const folders[] = {"pod", "volumes", "containers"};
+	static const char *const folders[] = {"volumes", "containers"};
 	char path[PATH_LEN];
 	int r;
 
 	st->pod = pod;
-	st->share.fd = -1;
+	st->share.fd = st->pod_fd = -1;
 	(void)str_copy(st->state_dir, sizeof(st->state_dir), home->state_dir);
 	r = pod_run_path(path, home->id, "shared", err);
 	if (r == 0)
 		r = share_init(&st->share, path, err);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(folders); i++)
 		r = share_dir(&st->share, folders[i], 0755, err);
+	if (r == 0)
+		r = bind_pod_files(st, err);
 	for (size_t i = 0; r == 0 && i < pod->n_volumes; i++)
 		r = volume_init(st, i, err);
 	return r;
@@ -192,15 +209,13 @@ int storage_init(struct storage *st, const struct kube_pod *pod, const struct po
 
 void storage_fini(struct storage *st)
 {
+	close_fd(&st->pod_fd);
 	share_fini(&st->share);
 }
 
 int storage_pod_file(struct storage *st, const char *name, const void *bytes, size_t n, struct err *err)
 {
-	char path[PATH_LEN];
-	int r = str_format(path, sizeof(path), err, "pod/%s", name);
-
-	return r < 0 ? r : share_file(&st->share, path, bytes, n, 0644, err);
+	return file_write_atomic(st->pod_fd, name, bytes, n, 0644, err);
 }
 
 /* ---- containers ---- */
@@ -234,7 +249,7 @@ static int overlay_mount(struct storage *st, const char *id, const char *lower, 
 static int open_sub_path(int volume, const char *sub, int *ret, struct err *err)
 {
 	char part[1024];
-	int fd = open_in(volume, sub, O_PATH, 0);
+	int fd = open_in(volume, sub, O_PATH);
 
 	if (fd < 0 && errno == ENOENT && str_copy(part, sizeof(part), sub)) {
 		for (char *p = part;; p++) {
@@ -243,19 +258,19 @@ static int open_sub_path(int volume, const char *sub, int *ret, struct err *err)
 			if (saved != '/' && saved != '\0')
 				continue;
 			*p = '\0';
-			fd = open_in(volume, part, O_PATH, 0);
+			fd = open_in(volume, part, O_PATH);
 			if (fd < 0 && errno == ENOENT) {
 				char *slash = strrchr(part, '/');
 				auto_close int parent = -1;
 
 				if (slash)
 					*slash = '\0';
-				parent = open_in(volume, slash ? part : ".", O_PATH | O_DIRECTORY, 0);
+				parent = open_in(volume, slash ? part : ".", O_PATH | O_DIRECTORY);
 				if (slash)
 					*slash = '/';
 				if (parent < 0 || mkdirat(parent, slash ? slash + 1 : part, 0750) < 0)
 					return err_errno(err, "make subPath '%s'", sub);
-				fd = open_in(volume, part, O_PATH, 0);
+				fd = open_in(volume, part, O_PATH);
 			}
 			*p = saved;
 			if (fd < 0 || saved == '\0')
@@ -321,9 +336,29 @@ static int container_folders(struct storage *st, const char *id, struct err *err
 		if (r == 0)
 			r = share_dir(&st->share, path, 0755, err);
 	}
+	return r;
+}
+
+/* A file of the state folder, where the guest changes its bytes and nothing else. */
+static int termination_log(char dst[PATH_LEN], const struct storage *st, const char *id, struct err *err)
+{
+	return str_format(dst, PATH_LEN, err, "%s/containers/%s/termination-log", st->state_dir, id);
+}
+
+static int bind_termination_log(struct storage *st, const char *id, struct err *err)
+{
+	char path[PATH_LEN], target[PATH_LEN];
+	auto_close int fd = -1;
+	int r = termination_log(path, st, id, err);
+
 	if (r == 0)
-		r = str_format(path, sizeof(path), err, "containers/%s/termination-log", id);
-	return r < 0 ? r : share_file(&st->share, path, "", 0, 0666, err);
+		r = str_format(target, sizeof(target), err, "containers/%s/termination-log", id);
+	if (r < 0)
+		return r;
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0 || fchmod(fd, 0666) < 0)
+		return err_errno(err, "make '%s'", path);
+	return share_bind(&st->share, fd, target, 0, err);
 }
 
 int storage_container(struct storage *st, const struct kube_container *c, const char *id, const char *image_rootfs,
@@ -335,6 +370,8 @@ int storage_container(struct storage *st, const struct kube_container *c, const 
 	*ret = (struct storage_paths){.rootfs_fd = -1};
 	if (r == 0)
 		r = overlay_mount(st, id, image_rootfs, err);
+	if (r == 0)
+		r = bind_termination_log(st, id, err);
 	if (r == 0)
 		r = str_format(ret->rootfs, sizeof(ret->rootfs), err, "%s/containers/%s/rootfs", GUEST_SHARE, id);
 	if (r == 0)
@@ -375,17 +412,20 @@ void storage_paths_fini(struct storage_paths *paths)
 
 void storage_container_remove(struct storage *st, const char *id)
 {
-	char path[PATH_LEN], sub[PATH_LEN + 32];
+	static const char *const bound[] = {"rootfs", "termination-log"};
+	char path[PATH_LEN], name[PATH_LEN + 32];
 
-	if (str_format(path, sizeof(path), NULL, "%s/containers/%s", st->share.path, id) < 0)
+	if (str_format(path, sizeof(path), NULL, "containers/%s", id) < 0)
 		return;
-	(void)snprintf(sub, sizeof(sub), "%s/rootfs", path);
-	(void)umount2(sub, MNT_DETACH);
-	for (unsigned i = 0; i < 256; i++) {
-		(void)snprintf(sub, sizeof(sub), "%s/sub/%u", path, i);
-		(void)umount2(sub, MNT_DETACH);
+	for (size_t i = 0; i < ARRAY_SIZE(bound); i++) {
+		(void)snprintf(name, sizeof(name), "%s/%s", path, bound[i]);
+		share_unbind(&st->share, name);
 	}
-	(void)dir_remove_all(AT_FDCWD, path, NULL);
+	for (unsigned i = 0; i < 256; i++) {
+		(void)snprintf(name, sizeof(name), "%s/sub/%u", path, i);
+		share_unbind(&st->share, name);
+	}
+	share_remove(&st->share, path);
 	if (str_format(path, sizeof(path), NULL, "%s/containers/%s", st->state_dir, id) == 0)
 		(void)dir_remove_all(AT_FDCWD, path, NULL);
 }
@@ -396,10 +436,9 @@ char *storage_termination_message(struct storage *st, const char *id)
 	auto_close int fd = -1;
 	ssize_t n;
 
-	if (str_format(path, sizeof(path), NULL, "containers/%s/termination-log", id) < 0)
+	if (termination_log(path, st, id, NULL) < 0)
 		return NULL;
-	/* The guest may have put anything in its place: only a regular file of the share itself is read. */
-	fd = open_in(st->share.fd, path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	text = malloc(TERMINATION_MAX + 1);
 	n = fd >= 0 && text ? pread(fd, text, TERMINATION_MAX, 0) : -1;
 	if (n <= 0) {

@@ -208,5 +208,5 @@ void rootfs_remove(const struct share *sh, const char *id, size_t n_mounts)
 	if (str_format(path, sizeof(path), NULL, "containers/%s/rootfs", id) == 0)
 		share_unbind(sh, path);
 	if (str_format(path, sizeof(path), NULL, "containers/%s", id) == 0)
-		(void)dir_remove_all(sh->fd, path, NULL);
+		share_remove(sh, path);
 }
