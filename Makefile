@@ -29,6 +29,9 @@ kernel: build ## build the guest's own kernel from Debian's source (5 to 10 minu
 demo: ## set up, build, and run a Pod in its own micro-VM
 	@tools/demo
 
+cri-demo: ## a Pod in its own micro-VM through a private containerd, as Kubernetes does it (root)
+	@tools/cri-demo
+
 check: build ## unit tests and fuzz corpus replay (SUITE=unit)
 	@meson test -C b/dev --suite $(SUITE) --print-errorlogs
 
@@ -77,4 +80,4 @@ install: deps ## build for release and install below PREFIX=/usr/local (DESTDIR 
 clean: ## remove b/
 	@rm -rf b
 
-.PHONY: help deps build image kernel demo check asan clang func kvm lab lab-shell fuzz bench tidy fmt test install clean
+.PHONY: help deps build image kernel demo cri-demo check asan clang func kvm lab lab-shell fuzz bench tidy fmt test install clean

@@ -136,9 +136,7 @@ containerd_config_3() {
 
 # Everything that a pod may leave on the host, a line each; without what containerd itself holds.
 cri_traces() {
-	# shellcheck disable=SC2009
-	ps -eo args= | grep -F -e "$CONTAINERD_DIR" | grep -Fv -e grep -e "$CONTAINERD_DIR/config.toml" || true
-	cri_processes | sed 's/^/process /'
+	cri_processes | sed 's/^[0-9]*/process/'
 	grep -F "$CONTAINERD_DIR" /proc/self/mountinfo | awk '{print "mount", $5}' || true
 	ls "$PODVM_RUN/pods" 2>/dev/null | sed 's/^/podvm /' || true
 	find /sys/fs/cgroup -path "*$CRI_CGROUP/*" -type d 2>/dev/null | sed 's/^/cgroup /' || true
@@ -147,13 +145,29 @@ cri_traces() {
 	find "$CONTAINERD_DIR/run" -type s 2>/dev/null | grep -v "$CONTAINERD_ADDRESS" | sed 's/^/socket /' || true
 }
 
-# The processes of pods of this rig: by the run folder in their environment.
+# cri_processes [NAME]: "PID NAME" of every process of this rig's pods: by the run folder in its environment, the socket in its
+# arguments, or the pod's cgroup.
 cri_processes() {
-	local p
+	local p exe
 	for p in /proc/[0-9]*; do
-		{ tr '\0' '\n' <"$p/environ"; } 2>/dev/null | grep -qxF "PODVM_RUN=$PODVM_RUN" || continue
-		case $(readlink "$p/exe") in */containerd-shim-* | */podvm | */podvm-vmm | */qemu-system-x86_64) readlink "$p/exe" ;; esac
+		exe=$(readlink "$p/exe" 2>/dev/null) || continue
+		exe=${exe##*/}
+		exe=${exe% (deleted)}
+		[[ -z ${1:-} || $exe == "$1" ]] || continue
+		case $exe in containerd-shim-* | podvm | podvm-vmm | qemu-system-x86_64) ;; *) continue ;; esac
+		if { tr '\0' '\n' <"$p/environ"; } 2>/dev/null | grep -qxF "PODVM_RUN=$PODVM_RUN" || grep -qsF "$CRI_CGROUP/" "$p/cgroup" ||
+			grep -qsF "$CONTAINERD_ADDRESS" "$p/cmdline"; then
+			echo "${p#/proc/} $exe"
+		fi
 	done
+}
+
+# cri_pid NAME: the one process of that name.
+cri_pid() {
+	local pids
+	pids=$(cri_processes "$1" | cut -d' ' -f1)
+	[[ $pids =~ ^[0-9]+$ ]] || { echo "not one process $1: $pids" >&2 && return 1; }
+	echo "$pids"
 }
 
 # Fails when a pod of this rig has left anything. To be called when there should be none.

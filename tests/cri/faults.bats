@@ -1,0 +1,100 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# What happens when a part of a pod dies: containerd tells the truth soon, everything can be removed, and nothing is left.
+
+bats_require_minimum_version 1.5.0
+load ../lib/common.bash
+load ../lib/containerd.bash
+
+setup_file() { containerd_start "${CRI_CONTAINERD:-1.6}"; }
+teardown_file() { containerd_stop; }
+setup() {
+	cd "$BATS_TEST_TMPDIR" || return 1
+	is_vm || skip "about the parts of podvm"
+}
+teardown() {
+	is_vm || return 0
+	cri_remove_all
+	cri_assert_clean 30
+}
+
+exited() { [ "$("$CRI" container "$1" | jq -r .state)" = CONTAINER_EXITED ]; }
+not_ready() { [ "$("$CRI" pod "$1" | jq -r .state)" = SANDBOX_NOTREADY ]; }
+
+# One pod with one container that runs.
+running_pod() {
+	cri_shared_pod
+	C=$(start_container main 'i=0; while :; do echo $i; i=$((i+1)); sleep 0.1; done')
+}
+
+# The death of part NAME of a running pod.
+part_dies() {
+	running_pod
+	kill -9 "$(cri_pid "$1")"
+	wait_for 30 exited "$C"
+	wait_for 30 not_ready "$POD"
+	run "$CRI" exec-sync --timeout 10 "$C" -- true
+	[ "$status" -ne 0 ]
+	run "$CRI" container "$C"
+	[ "$(jq .exit_code <<<"$output")" -ne 0 ]
+	"$CRI" rm "$C"
+}
+
+@test "kill -9 of the shim" { part_dies containerd-shim-podvm-v2; }
+@test "kill -9 of the virtual machine" { part_dies qemu-system-x86_64; }
+@test "kill -9 of the device process" { part_dies podvm-vmm; }
+
+@test "a panic of the guest's kernel" {
+	cri_shared_pod '.linux.security_context.privileged = true'
+	C=$(start_container main 'sleep 1; echo c >/proc/sysrq-trigger; sleep 1000' '.linux.security_context.privileged = true')
+	wait_for 60 exited "$C"
+	wait_for 30 not_ready "$POD"
+}
+
+@test "containerd is killed and starts again: the pod has gone on" {
+	running_pod
+	quick=$(start_container quick 'while [ ! -e /d/go ]; do sleep 0.1; done; exit 9' '.mounts = [{host_path: "'"$PWD"'", container_path: "/d"}]')
+	containerd_kill KILL
+	touch go
+	containerd_launch
+	[ "$("$CRI" pod "$POD" | jq -r .state)" = SANDBOX_READY ]
+	[ "$("$CRI" exec-sync "$C" -- echo alive)" = alive ]
+	[ "$("$CRI" wait "$quick")" = "9 Error" ]
+	before=$(wc -l <"$LOGS/main.log")
+	more() { (($(wc -l <"$LOGS/main.log") > before)); }
+	wait_for 20 more
+	[ "$(run_container again 'echo again')" = again ]
+	"$CRI" stop --grace 0 "$C"
+	[ "$("$CRI" wait "$C")" = "137 Error" ]
+}
+
+@test "everything is killed at once: containerd cleans up when it starts again" {
+	running_pod
+	containerd_kill KILL
+	for name in containerd-shim-podvm-v2 qemu-system-x86_64 podvm-vmm; do
+		cri_processes $name | cut -d' ' -f1 | xargs -r kill -9 2>/dev/null || true
+	done
+	containerd_launch
+	wait_for 30 not_ready "$POD"
+	wait_for 30 exited "$C"
+}
+
+@test "kill -9 of the shim while the pod starts" {
+	cri_pod shared
+	"$CRI" run-pod shared.pod.json >out 2>&1 3>&- &
+	runner=$!
+	vm_starts() { cri_processes qemu-system-x86_64 | grep -q .; }
+	wait_for 30 vm_starts
+	kill -9 "$(cri_pid containerd-shim-podvm-v2)"
+	run ! wait $runner
+}
+
+@test "a virtual machine that hangs blocks nobody" {
+	running_pod
+	vm=$(cri_pid qemu-system-x86_64)
+	kill -STOP "$vm"
+	run "$CRI" exec-sync --timeout 2 "$C" -- true
+	[ "$status" -ne 0 ]
+	"$CRI" stop-pod "$POD"
+	"$CRI" rm-pod "$POD"
+}
