@@ -451,8 +451,42 @@ static void on_killed(void *ctx, const ProtobufCMessage *reply, const struct err
 		ttrpc_fail(rq, err);
 }
 
+struct hard_kill {
+	struct shim *shim;
+	struct ttrpc_request *rq;
+};
+
+/* A guest that does not even carry out SIGKILL hangs: the pod must be removable all the same. */
+static void on_killed_hard(void *ctx, const ProtobufCMessage *reply, const struct err *err)
+{
+	auto_free struct hard_kill *k = ctx;
+
+	if (!err || err->code != ETIMEDOUT) {
+		on_killed(k->rq, reply, err);
+		return;
+	}
+	vm_kill(k->shim, 137, "the guest did not carry out SIGKILL: it hangs");
+	reply_empty(k->rq);
+}
+
+static int kill_hard(struct proc *p, struct ttrpc_request *rq, const ProtobufCMessage *req, struct err *err)
+{
+	struct hard_kill *k = malloc(sizeof(*k));
+	int r;
+
+	if (!k)
+		return err_set(err, ENOMEM, "out of memory");
+	*k = (struct hard_kill){.shim = p->task->shim, .rq = rq};
+	r = sandbox_call(&k->shim->sb, "SignalProcess", req, &podvm__agent__v1__empty__descriptor, KILL_TIMEOUT_MS,
+		on_killed_hard, k, NULL, err);
+	if (r < 0)
+		free(k);
+	return r;
+}
+
 void proc_kill(struct proc *p, struct ttrpc_request *rq, uint32_t signal, bool all)
 {
+	int r;
 	Podvm__Agent__V1__SignalProcessRequest req = PODVM__AGENT__V1__SIGNAL_PROCESS_REQUEST__INIT;
 	struct err err = {0};
 
@@ -464,7 +498,11 @@ void proc_kill(struct proc *p, struct ttrpc_request *rq, uint32_t signal, bool a
 	req.exec_id = p->agent_exec;
 	req.signal = signal;
 	req.all = all && !*p->exec_id;
-	if (sandbox_call(&p->task->shim->sb, "SignalProcess", &req.base, &podvm__agent__v1__empty__descriptor,
-		    KILL_TIMEOUT_MS, on_killed, rq, NULL, &err) < 0)
+	if (signal == SIGKILL && !*p->exec_id)
+		r = kill_hard(p, rq, &req.base, &err);
+	else
+		r = sandbox_call(&p->task->shim->sb, "SignalProcess", &req.base, &podvm__agent__v1__empty__descriptor,
+			KILL_TIMEOUT_MS, on_killed, rq, NULL, &err);
+	if (r < 0)
 		ttrpc_fail(rq, &err);
 }

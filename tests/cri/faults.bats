@@ -85,8 +85,11 @@ part_dies() {
 	runner=$!
 	vm_starts() { cri_processes qemu-system-x86_64 | grep -q .; }
 	wait_for 30 vm_starts
-	kill -9 "$(cri_pid containerd-shim-podvm-v2)"
-	run ! wait $runner
+	kill -9 $(cri_processes containerd-shim-podvm-v2 | cut -d' ' -f1)
+	# The pod may have been up by then; if it was, it is no more.
+	if wait $runner; then
+		wait_for 30 not_ready "$(cat out)"
+	fi
 }
 
 @test "a virtual machine that hangs blocks nobody" {

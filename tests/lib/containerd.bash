@@ -171,7 +171,13 @@ cri_pid() {
 }
 
 # Fails when a pod of this rig has left anything. To be called when there should be none.
-cri_assert_clean() { wait_for "${1:-10}" cri_is_clean || { cri_is_clean || true; return 1; }; }
+cri_assert_clean() {
+	cri_quietly_clean() { cri_is_clean >/dev/null; }
+	wait_for "${1:-10}" cri_quietly_clean || {
+		cri_is_clean || true
+		return 1
+	}
+}
 cri_is_clean() {
 	cri_traces >"$CONTAINERD_DIR/after"
 	diff "$CONTAINERD_DIR/before" "$CONTAINERD_DIR/after"
@@ -188,10 +194,16 @@ cri_remove_all() {
 
 containerd_stop() {
 	[[ -f ${CONTAINERD_DIR:-}/pid ]] || return 0
-	local bad=0
+	local bad=0 pids
 	cri_remove_all || bad=1
 	cri_assert_clean || bad=1
 	containerd_kill TERM || bad=1
+	if ((bad)); then # a failed test must not disturb the next
+		pids=$(cri_processes | cut -d' ' -f1)
+		# shellcheck disable=SC2086
+		[[ -z $pids ]] || kill -9 $pids 2>/dev/null || true
+		grep -oE "$CONTAINERD_DIR/[^ ]*" /proc/self/mountinfo | sort -ru | xargs -r umount -l 2>/dev/null || true
+	fi
 	find /sys/fs/cgroup -depth -path "*$CRI_CGROUP*" -type d -exec rmdir {} + 2>/dev/null || true
 	ip link del pvtest0 2>/dev/null || true
 	if ((bad)); then
