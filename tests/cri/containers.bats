@@ -233,13 +233,15 @@ status_field() { printf 'grep "^%s:" /proc/self/status | tr -d "\\t " | cut -d: 
 # limit VERSION-2-FILE VERSION-1-PATH: a limit of the container as its own cgroup says it.
 limit() { "$CRI" exec-sync "$c" -- sh -c "cat /sys/fs/cgroup/$1 2>/dev/null || cat /sys/fs/cgroup/$2"; }
 
-@test "UpdateContainerResources changes the container's cgroup, and says no to what cannot be" {
+@test "UpdateContainerResources changes the container's cgroup" {
 	c=$(start_container up 'exec sleep 1000' '.linux.resources = {memory_limit_in_bytes: 67108864, cpu_period: 100000, cpu_quota: 20000, cpu_shares: 102}')
 	[ "$(limit memory.max memory/memory.limit_in_bytes)" = 67108864 ]
 	[[ "$(limit cpu.max cpu/cpu.cfs_quota_us)" == 20000* ]]
 	"$CRI" update "$c" memory_limit_in_bytes=100663296 cpu_quota=50000 cpu_period=100000
 	[ "$(limit memory.max memory/memory.limit_in_bytes)" = 100663296 ]
 	[[ "$(limit cpu.max cpu/cpu.cfs_quota_us)" == 50000* ]]
+	# In a VM the node's CPU numbers mean nothing and are not passed on.
+	if is_vm; then return 0; fi
 	run "$CRI" update "$c" cpuset_cpus=4000
 	[ "$status" -eq 125 ]
 	[ "$(limit memory.max memory/memory.limit_in_bytes)" = 100663296 ]

