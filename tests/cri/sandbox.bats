@@ -46,7 +46,9 @@ teardown() {
 	[ "$status" -eq 0 ]
 	[ "${lines[0]}" != "$(cat /proc/version)" ]
 	echo "$output"
-	[[ "${lines[1]}" == *000001ffffffffff ]]
+	caps=${lines[1]##*[[:space:]]}
+	# containerd passes on those that it has itself: in a container as a test machine, not CAP_SYS_RESOURCE (24).
+	[ $((16#$caps | 1 << 24)) -eq $((16#1ffffffffff)) ]
 	run ! grep -qx kvm <<<"$output"
 }
 
