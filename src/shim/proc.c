@@ -336,6 +336,42 @@ void proc_exec(struct task *t, struct ttrpc_request *rq, const Ctrd__ExecProcess
 		task_create_failed(p, &err);
 }
 
+/* ---- terminal ---- */
+
+static void on_resized(void *ctx, const ProtobufCMessage *reply, const struct err *err)
+{
+	if (!ctx)
+		return; /* the size from before the start: as good as it gets */
+	if (err)
+		ttrpc_fail(ctx, err);
+	else
+		reply_empty(ctx);
+}
+
+static int resize(struct proc *p, struct ttrpc_request *rq, struct err *err)
+{
+	Podvm__Agent__V1__ResizePtyRequest req = PODVM__AGENT__V1__RESIZE_PTY_REQUEST__INIT;
+
+	req.container_id = p->task->agent_id;
+	req.exec_id = p->agent_exec;
+	req.rows = p->rows;
+	req.columns = p->columns;
+	return sandbox_call(&p->task->shim->sb, "ResizePty", &req.base, &podvm__agent__v1__empty__descriptor,
+		KILL_TIMEOUT_MS, on_resized, rq, NULL, err);
+}
+
+void proc_resize(struct proc *p, struct ttrpc_request *rq, uint32_t rows, uint32_t columns)
+{
+	struct err err = {0};
+
+	p->rows = rows;
+	p->columns = columns;
+	if (!p->started)
+		reply_empty(rq); /* done at the start */
+	else if (resize(p, rq, &err) < 0)
+		ttrpc_fail(rq, &err);
+}
+
 /* ---- start, wait, signals ---- */
 
 static void on_started(void *ctx, const ProtobufCMessage *reply, const struct err *err)
@@ -343,6 +379,7 @@ static void on_started(void *ctx, const ProtobufCMessage *reply, const struct er
 	Ctrd__PidResponse answer = CTRD__PID_RESPONSE__INIT;
 	struct proc *p = ctx;
 	struct ttrpc_request *rq = take_ptr(p->rq);
+	struct err early = {0};
 
 	p->call_id = 0;
 	if (err) {
@@ -356,6 +393,8 @@ static void on_started(void *ctx, const ProtobufCMessage *reply, const struct er
 		return;
 	}
 	p->started = true;
+	if (p->terminal && p->rows && resize(p, NULL, &early) < 0)
+		log_debug("task %s: %s, ignoring", p->task->id, early.msg);
 	answer.pid = proc_pid(p);
 	if (p->state == PROC_STARTING)
 		p->state = PROC_RUNNING;

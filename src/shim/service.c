@@ -269,19 +269,13 @@ static void on_resize_pty(void *ctx, struct ttrpc_request *rq, const ProtobufCMe
 {
 	const Ctrd__ResizePtyRequest *req = (const void *)msg;
 	struct proc *p = get_proc(ctx, rq, req->id, req->exec_id);
-	Podvm__Agent__V1__ResizePtyRequest call = PODVM__AGENT__V1__RESIZE_PTY_REQUEST__INIT;
 
 	if (!p)
 		return;
-	if (p->task->kind == SPEC_SANDBOX || !p->terminal) {
+	if (p->task->kind == SPEC_SANDBOX || !p->terminal)
 		refuse(rq, EINVAL, "task '%s' has no terminal", req->id);
-		return;
-	}
-	call.container_id = p->task->agent_id;
-	call.exec_id = p->agent_exec;
-	call.rows = req->height;
-	call.columns = req->width;
-	forward(ctx, rq, "ResizePty", &call.base);
+	else
+		proc_resize(p, rq, req->height, req->width);
 }
 
 static void on_close_io(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)

@@ -63,9 +63,10 @@ struct proc {
 	uint32_t call_id, wait_id; /* calls to the agent that are under way; 0: none */
 	struct waiter *waiters;
 	unsigned n_waiters;
-	bool started; /* StartProcess was answered */
-	bool ended;   /* the agent told the end: exit_status is there, output may still come */
-	bool oom;     /* TaskOOM is out for it */
+	uint32_t rows, columns; /* of the terminal, asked for before it exists; 0: not */
+	bool started;		/* StartProcess was answered */
+	bool ended;		/* the agent told the end: exit_status is there, output may still come */
+	bool oom;		/* TaskOOM is out for it */
 	uint32_t exit_status;
 	uint64_t exited_at; /* CLOCK_REALTIME of the host; 0: has not */
 	struct loop_timer drain;
@@ -182,6 +183,7 @@ void proc_created(struct proc *p);
 void proc_exec(struct task *t, struct ttrpc_request *rq, const Ctrd__ExecProcessRequest *req);
 void proc_start(struct proc *p, struct ttrpc_request *rq);
 void proc_wait(struct proc *p, struct ttrpc_request *rq);
+void proc_resize(struct proc *p, struct ttrpc_request *rq, uint32_t rows, uint32_t columns);
 void proc_kill(struct proc *p, struct ttrpc_request *rq, uint32_t signal, bool all);
 /* The agent says that it has ended; the exit is reported when its output is through. */
 void proc_ended(struct proc *p, uint32_t status);
