@@ -319,7 +319,7 @@ void proc_exec(struct task *t, struct ttrpc_request *rq, const Ctrd__ExecProcess
 		r = err_set(&err, ENOBUFS, "task '%s' has %d execs", t->id, SHIM_EXECS_MAX);
 	else
 		r = (p = calloc(1, sizeof(*p))) ? 0 : err_set(&err, ENOMEM, "exec: out of memory");
-	if (r < 0) {
+	if (r < 0 || !p) {
 		ttrpc_fail(rq, &err);
 		return;
 	}
