@@ -40,6 +40,9 @@
 #define PORT_SLEEP_STATUS 0x601u
 #define PORT_RESET 0x602u
 #define RESET_VALUE 0x5au
+/* Where a keyboard controller would be: kernels reset by it when all else failed, and wait for it to be ready. */
+#define PORT_KEYBOARD 0x64u
+#define KEYBOARD_RESET 0xfeu
 #define SLEEP_TYPE_S5 5u
 
 #define VCPUS_MAX 32u

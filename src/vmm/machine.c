@@ -12,7 +12,7 @@ static uint8_t port_read(struct vm *vm, unsigned port)
 {
 	if (port - PORT_UART < PORT_UART_LEN)
 		return uart_read(&vm->uart, port - PORT_UART);
-	return port == PORT_SLEEP_STATUS ? 0 : 0xff;
+	return port == PORT_SLEEP_STATUS || port == PORT_KEYBOARD ? 0 : 0xff;
 }
 
 static void port_write(struct vm *vm, unsigned port, uint8_t value)
@@ -21,7 +21,7 @@ static void port_write(struct vm *vm, unsigned port, uint8_t value)
 
 	if (port - PORT_UART < PORT_UART_LEN)
 		uart_write(&vm->uart, port - PORT_UART, value);
-	else if (port == PORT_RESET && value == RESET_VALUE)
+	else if ((port == PORT_RESET && value == RESET_VALUE) || (port == PORT_KEYBOARD && value == KEYBOARD_RESET))
 		vm_end(vm, VM_RESET, "the guest reset itself");
 	else if (port == PORT_SLEEP_CONTROL && value & SLEEP_ENABLE &&
 		 (value >> SLEEP_TYPE_SHIFT & SLEEP_TYPE_MASK) == SLEEP_TYPE_S5)
