@@ -170,13 +170,13 @@ static int make_pairs(struct wiring *w, struct err *err)
 
 /*
  * earlycon, kept, is the only console: it needs neither interrupt nor timer, so it costs nothing when it is quiet; the agent
- * writes to the kernel's log. The rest as for QEMU (qemu_args.c), but a panic resets by ACPI, which tells it from a
- * triple fault.
+ * writes to the kernel's log. reboot=t: left to itself Linux 6.1 resets this machine by the BIOS that it has not, and runs wild. The rest as
+ * for QEMU (qemu_args.c).
  */
 static int fill_cmdline(char dst[2048], const struct vm_config *cfg, struct err *err)
 {
 	return str_format(dst, 2048, err,
-		"quiet earlycon=uart8250,io,0x3f8 keep_bootcon rootfstype=ramfs panic=-1 8250.nr_uarts=0 "
+		"quiet earlycon=uart8250,io,0x3f8 keep_bootcon rootfstype=ramfs reboot=t panic=-1 8250.nr_uarts=0 "
 		"cryptomgr.notests "
 		"random.trust_cpu=on rcupdate.rcu_expedited=1 printk.devkmsg=on podvm.console=kmsg%s%s",
 		*cfg->cmdline_extra ? " " : "", cfg->cmdline_extra);
