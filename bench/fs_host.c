@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/spawn.h"
+#include "pod/tsc.h"
 
 #define LIMIT_NS (600 * UINT64_C(1000000000))
 #define START_NS (10 * UINT64_C(1000000000))
@@ -78,7 +79,7 @@ static int start_theirs(const char *virtiofsd, const char *folder, const char *s
 
 static int start_qemu(char **argv, int console, int ours, const char *socket_path)
 {
-	char theirs[256], append[512], smp[32];
+	char theirs[256], append[512], smp[80];
 	const char *qemu[] = {"qemu-system-x86_64", "-M",
 		"microvm,rtc=on,isa-serial=on,pcie=off,ioapic2=off,memory-backend=mem", "-global",
 		"virtio-mmio.force-legacy=false", "-object", "memory-backend-memfd,id=mem,size=512M,share=on", "-m",
@@ -88,15 +89,19 @@ static int start_qemu(char **argv, int console, int ours, const char *socket_pat
 		"vhost-user-fs-device,chardev=a,tag=ours,queue-size=" QUEUE, "-chardev", theirs, "-device",
 		"vhost-user-fs-device,chardev=b,tag=theirs,queue-size=" QUEUE, NULL};
 	struct spawn s = {.file = qemu[0], .argv = qemu, .search_path = true};
+	struct tsc_sample tsc;
 	struct err err;
 	int pidfd;
 
+	/* A guest that measures the counter itself fails to on a busy machine, and is of no use then. */
+	tsc_sample(&tsc);
 	(void)snprintf(theirs, sizeof(theirs), "socket,id=b,path=%s", socket_path);
-	(void)snprintf(smp, sizeof(smp), "%s", argv[7] ? argv[7] : "1");
+	/* More CPUs than there are: else QEMU leaves out the guest's memory barriers, which devices in other processes need. */
+	(void)snprintf(smp, sizeof(smp), "cpus=%s,maxcpus=8,sockets=1,cores=8,threads=1", argv[7] ? argv[7] : "1");
 	(void)snprintf(append, sizeof(append),
 		"console=ttyS0 reboot=t panic=-1 quiet cryptomgr.notests mitigations=off clearcpuid=rep_good "
-		"fs_rounds=%s %s",
-		argv[6], getenv("APPEND") ? getenv("APPEND") : "");
+		"tsc_early_khz=%u tsc=reliable no_timer_check fs_rounds=%s %s",
+		tsc_khz_since(&tsc), argv[6], getenv("APPEND") ? getenv("APPEND") : "");
 	s.fds[s.n_fds++] = (struct spawn_fd){console, 3};
 	s.fds[s.n_fds++] = (struct spawn_fd){ours, 4};
 	s.fds[s.n_fds++] = (struct spawn_fd){2, 2};
