@@ -55,6 +55,8 @@ static void addf(struct qemu_args *a, const char *fmt, ...)
 
 static void add_machine(struct qemu_args *a, const struct vm_config *cfg)
 {
+	unsigned slots;
+
 	add(a, "-M");
 	/* Devices sit on virtio-mmio transports: 8, of which two are taken, or 24 with a second IOAPIC. */
 	addf(a, "microvm,rtc=on,isa-serial=on,pcie=off,ioapic2=%s,memory-backend=mem", cfg->n_nics > 6 ? "on" : "off");
@@ -66,8 +68,13 @@ static void add_machine(struct qemu_args *a, const struct vm_config *cfg)
 	add(a, "-m");
 	addf(a, "%" PRIu64 "M", cfg->memory / MIB);
 	add(a, "-smp");
-	/* One socket: a kernel checks the TSC once for each. */
-	addf(a, "cpus=%u,sockets=1,cores=%u,threads=1", cfg->vcpus, cfg->vcpus);
+	/*
+	 * One socket: a kernel checks the TSC once for each. Room for a second CPU even if there is one: without it TCG leaves out
+	 * the guest's memory barriers, as if nobody else looked at its memory. Our devices do, from another process: the driver's
+	 * store to a ring and its look at the event index change places, and a kick or an interrupt is lost for ever.
+	 */
+	slots = !cfg->kvm && cfg->vcpus == 1 ? 2 : cfg->vcpus;
+	addf(a, "cpus=%u,maxcpus=%u,sockets=1,cores=%u,threads=1", cfg->vcpus, slots, slots);
 	add(a, "-accel");
 	add(a, cfg->kvm ? "kvm" : "tcg");
 	add(a, "-cpu");

@@ -297,11 +297,12 @@ static void args_of_a_guest(void **state)
 	assert_string_equal(after(&a, "-m"), "256M");
 	assert_non_null(strstr(after(&a, "-append"), " tsc_early_khz=2600000 tsc=reliable"));
 	assert_non_null(strstr(after(&a, "-append"), " noreplace-smp"));
+	assert_string_equal(after(&a, "-smp"), "cpus=1,maxcpus=2,sockets=1,cores=2,threads=1");
 	assert_non_null(strstr(after(&a, "-sandbox"), "spawn=deny"));
 	cfg.vcpus = 3;
 	cfg.cmdline_extra = "podvm.x=1";
 	assert_int_equal(qemu_args_fill(&a, "qemu", &cfg, 2600000, NULL), 0);
-	assert_string_equal(after(&a, "-smp"), "cpus=3,sockets=1,cores=3,threads=1");
+	assert_string_equal(after(&a, "-smp"), "cpus=3,maxcpus=3,sockets=1,cores=3,threads=1");
 	assert_null(strstr(after(&a, "-append"), "noreplace-smp"));
 	assert_true(str_has_suffix(after(&a, "-append"), " podvm.x=1"));
 	cfg.kvm = true;
