@@ -354,6 +354,8 @@ static int created(struct container *c, pid_t *ret_pid, struct err *err)
 	return 0;
 }
 
+static int start_init(struct container *c, struct err *err);
+
 static void on_created(struct crun_job *job, int r, const struct err *err)
 {
 	struct process *p = container_of(job, struct process, job);
@@ -377,6 +379,11 @@ static void on_created(struct crun_job *job, int r, const struct err *err)
 	got_pid(p, pid);
 	forget_orphans(c->agent);
 	log_debug("container %s created, pid %d", c->id, (int)pid);
+	if (c->start_at_once && start_init(c, &why) < 0) {
+		c->create_err = why;
+		start_delete(c, rq);
+		return;
+	}
 	reply.pid = (uint32_t)pid;
 	ttrpc_reply(rq, &reply.base);
 }
@@ -478,6 +485,7 @@ static int create(
 		return err_set(err, ENOBUFS, "%d containers exist already", AGENT_CONTAINERS_MAX);
 	*c = (struct container){.agent = a, .state = CONTAINER_CREATING, .cgroup_fd = -1, .oom_watch = -1};
 	(void)str_copy(c->id, sizeof(c->id), req->container_id);
+	c->start_at_once = req->start;
 	r = write_bundle(c, req, err);
 	if (r == 0)
 		r = process_new(&c->init, c, "", req->stdin, req->terminal, err);

@@ -30,6 +30,7 @@ struct container {
 	int oom_watch;	 /* inotify's, -1 */
 	uint64_t oom_kills;
 	struct adjust_held held;
+	bool start_at_once;
 	bool joined_pid; /* its PID namespace is not its own */
 	struct crun_job delete_job;
 	struct ttrpc_request *delete_rq; /* DeleteProcess, or the failed CreateContainer (then create_err is set) */

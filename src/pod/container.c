@@ -220,6 +220,15 @@ static void on_waited(void *ctx, const ProtobufCMessage *reply, const struct err
 
 /* ---- the start of an instance ---- */
 
+/*
+ * Made and started with one call; its output waits for us in the pipes of the guest. Not with a terminal, which is given its size
+ * first, nor with an input, whose stream is refused once the process has ended.
+ */
+static bool starts_at_once(const struct pod_container *c)
+{
+	return !c->spec->tty && !c->spec->stdin_open;
+}
+
 static void on_started(void *ctx, const ProtobufCMessage *reply, const struct err *err)
 {
 	struct pod_container *c = ctx;
@@ -251,11 +260,20 @@ void container_attached(struct pod_container *c)
 
 	if (c->state != CONTAINER_CREATING)
 		return;
+	req.container_id = c->id;
+	req.exec_id = (char *)(uintptr_t) "";
+	if (starts_at_once(c)) {
+		r = sandbox_call(&c->pod->sb, "WaitProcess", &req.base,
+			&podvm__agent__v1__wait_process_response__descriptor, 0, on_waited, c, NULL, &err);
+		if (r < 0)
+			container_failed(c, &err);
+		else
+			on_started(c, NULL, NULL);
+		return;
+	}
 	timing_end(&c->pod->sb, c->timing);
 	c->timing = timing_start(&c->pod->sb, "start %s", c->spec->name);
 	container_resize(c); /* the program shall see the right size from its first look */
-	req.container_id = c->id;
-	req.exec_id = (char *)(uintptr_t) "";
 	r = sandbox_call(&c->pod->sb, "StartProcess", &req.base, &podvm__agent__v1__start_process_response__descriptor,
 		CALL_TIMEOUT_MS, on_started, c, NULL, &err);
 	/* The answer to WaitProcess may come right behind the one to StartProcess: ask now and save a round trip. */
@@ -321,6 +339,7 @@ static int create(struct pod_container *c, struct err *err)
 	req.oci_spec.data = (uint8_t *)json;
 	req.stdin = c->spec->stdin_open;
 	req.terminal = c->spec->tty;
+	req.start = starts_at_once(c);
 	return sandbox_call(&c->pod->sb, "CreateContainer", &req.base,
 		&podvm__agent__v1__create_container_response__descriptor, CALL_TIMEOUT_MS, on_created, c, NULL, err);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The standard streams of a container: one vsock connection each, attached between create and start, so that no byte is
- * missed. Output is cut into lines for the timeline; with a terminal the bytes also go out raw. A line longer than LINE_MAX_LEN
- * leaves in parts. Reading stops while the reader of our own stdout is slow (the sink blocks), which holds the guest back.
+ * The standard streams of a container: one vsock connection each, attached between create and start, or to a container that
+ * was started with its creation: its output waits in the pipes, so no byte is missed. Output is cut into lines for the
+ * timeline; with a terminal the bytes also go out raw. A line longer than LINE_MAX_LEN leaves in parts. Reading stops while the
+ * reader of our own stdout is slow (the sink blocks), which holds the guest back.
  */
 #include <errno.h>
 #include <string.h>
