@@ -60,8 +60,8 @@ static void start(struct rig *rig, const char *vmm, const char *kernel, const ch
 		"4", "--cid", "3", NULL};
 	char cmdline[256];
 	/*
-	 * Room for a second CPU, though there is none: else QEMU leaves out the guest's memory barriers, and with them a kick or an
-	 * interrupt is lost now and then: the transfer stands still, over virtio-serial too.
+	 * Room for a second CPU, though there is none: else QEMU leaves out the guest's memory barriers, and a kick or an interrupt
+	 * may be lost, over virtio-serial too.
 	 */
 	const char *qemu_argv[] = {"qemu-system-x86_64", "-M",
 		"microvm,rtc=on,isa-serial=on,pcie=off,ioapic2=off,memory-backend=mem", "-global",

@@ -71,7 +71,7 @@ static void add_machine(struct qemu_args *a, const struct vm_config *cfg)
 	/*
 	 * One socket: a kernel checks the TSC once for each. Room for a second CPU even if there is one: without it TCG leaves out
 	 * the guest's memory barriers, as if nobody else looked at its memory. Our devices do, from another process: the driver's
-	 * store to a ring and its look at the event index change places, and a kick or an interrupt is lost for ever.
+	 * store to a ring and its look at the event index may change places, and then a kick or an interrupt is lost.
 	 */
 	slots = !cfg->kvm && cfg->vcpus == 1 ? 2 : cfg->vcpus;
 	addf(a, "cpus=%u,maxcpus=%u,sockets=1,cores=%u,threads=1", cfg->vcpus, slots, slots);
