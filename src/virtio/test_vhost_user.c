@@ -311,6 +311,29 @@ static void tells_that_the_front_end_hung_up(void **state)
 	front_free(f);
 }
 
+/* A second front end is refused and hung up on; the first, whose ring runs, notices nothing. */
+static void a_device_has_one_front_end(void **state)
+{
+	struct front *f = front_new();
+	struct vhost_user *second = NULL;
+	struct err err = {0};
+	int pair[2];
+	char byte;
+
+	front_start(f, 1);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(vhost_user_new(&second, f->loop, &f->fd.dev, pair[1], front_closed, f, &err), -EBUSY);
+	assert_null(second);
+	assert_non_null(strstr(err.msg, "has a front end already"));
+	assert_int_equal(recv(pair[0], &byte, 1, 0), 0);
+	(void)close(pair[0]);
+	assert_true(front_add(f, 0));
+	assert_int_equal(front_events(f->call[0]), 1);
+	assert_int_equal(f->fd.resets, 0);
+	assert_int_equal(f->closed, 0);
+	front_free(f);
+}
+
 static void hang_up_with_unread_replies(void **state)
 {
 	struct front *f = front_new();
@@ -580,6 +603,7 @@ int main(void)
 		cmocka_unit_test(takes_messages_byte_by_byte),
 		cmocka_unit_test(descriptors_stay_with_their_message),
 		cmocka_unit_test(tells_that_the_front_end_hung_up),
+		cmocka_unit_test(a_device_has_one_front_end),
 		cmocka_unit_test(hang_up_with_unread_replies),
 		cmocka_unit_test(cuts_off_who_does_not_read_replies),
 		cmocka_unit_test(a_device_that_cannot_be_activated_ends_the_connection),

@@ -250,6 +250,10 @@ int vhost_user_new(struct vhost_user **ret, struct loop *loop, struct virtio_dev
 	struct vhost_user *vu;
 	int r;
 
+	if (dev->transport) {
+		close_fd(&sock);
+		return err_set(err, EBUSY, "vhost-user %s: it has a front end already", dev->ops->name);
+	}
 	vu = calloc(1, sizeof(*vu));
 	if (!vu) {
 		close_fd(&sock);
