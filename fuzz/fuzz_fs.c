@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A hostile guest of virtio-fs. The input is a list of requests; each becomes a chain of a real queue, with node ids and handles
- * of earlier replies, so that it gets to the files, in a folder that is made for each input. What is checked besides memory:
- * every chain comes back once, replies are well-formed, nothing outside of the folder changes, no descriptor is left.
+ * of earlier replies, so that it gets to the files, in a folder that looks the same before each input. What is checked besides
+ * memory: every chain comes back once, replies are well-formed, nothing outside of the folder changes, no descriptor is left.
+ *
+ * There is one device for all inputs; between two of them it is reset, which has to forget all that the first one did.
  *
  *   record   0 operation, 1 node, 2 handle, 3 how (HOW_ bits), 4 length of the body, then the body
  */
@@ -10,7 +12,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,6 +117,10 @@ struct target {
 	uint64_t nodes[KNOWN_MAX], handles[KNOWN_MAX];
 	unsigned n_nodes, n_handles;
 	char top[64];
+	int top_fd, share_fd;
+	/* The device changes the working directory and the umask of its thread, which are the fuzzer's between inputs. */
+	int home_fd, proc_fd;
+	mode_t mask;
 };
 
 /* ---- replies ---- */
@@ -314,62 +319,111 @@ static unsigned count_fds(void)
 	return n;
 }
 
-static void make_folder(struct target *f)
+static void make_file(int dir, const char *name, mode_t mode, const char *text, size_t len)
 {
-	auto_close int top = -1, file = -1;
+	auto_close int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	int r = fd_write_all(fd, text, len);
+
+	assert(r == 0);
+}
+
+/* Where the folders are: made once, removed when the process ends. */
+static void make_top(struct target *f)
+{
 	const char *tmp = getenv("TMPDIR");
-	int r;
 
 	(void)snprintf(f->top, sizeof(f->top), "%.40s/podvm-fuzz-XXXXXX",
 		tmp				? tmp
 		: access("/dev/shm", W_OK) == 0 ? "/dev/shm"
 						: "/tmp");
 	assert(mkdtemp(f->top));
-	top = open(f->top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	file = openat(top, "outside", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	r = fd_write_all(file, SECRET, sizeof(SECRET));
-	assert(r == 0 && mkdirat(top, "share", 0777) == 0);
-	assert(symlinkat("../outside", top, "share/link") == 0 && mkdirat(top, "share/d", 0777) == 0);
-	close_fd(&file);
-	file = openat(top, "share/f", O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-	r = fd_write_all(file, "0123456789", 10);
-	assert(r == 0);
+	f->top_fd = open(f->top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	make_file(f->top_fd, "outside", 0600, SECRET, sizeof(SECRET));
+	assert(mkdirat(f->top_fd, "share", 0777) == 0);
+	f->share_fd = openat(f->top_fd, "share", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert(f->share_fd >= 0);
+}
+
+static void fill_share(struct target *f)
+{
+	assert(fchown(f->share_fd, geteuid(), getegid()) == 0 && fchmod(f->share_fd, 0777) == 0);
+	assert(symlinkat("../outside", f->share_fd, "link") == 0 && mkdirat(f->share_fd, "d", 0777) == 0);
+	make_file(f->share_fd, "f", 0666, "0123456789", 10);
+}
+
+static void empty_share(struct target *f)
+{
+	DIR *dir = fdopendir(openat(f->share_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	struct dirent *e;
+
+	assert(dir);
+	while ((e = readdir(dir))) {
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+			continue;
+		if (unlinkat(f->share_fd, e->d_name, 0) < 0 && dir_remove_all(f->share_fd, e->d_name, NULL) < 0)
+			abort();
+	}
+	(void)closedir(dir);
 }
 
 /* Nothing came out of the share, and what lies beside it is as it was. */
 static void check_folder(struct target *f)
 {
-	auto_close int top = open(f->top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	auto_free char *text = NULL;
 	size_t len = 0;
 	struct stat st;
 	unsigned n = 0;
-	DIR *dir = fdopendir(dup(top));
+	DIR *dir = fdopendir(openat(f->top_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 
 	assert(dir);
 	while (readdir(dir))
 		n++;
 	(void)closedir(dir);
 	assert(n == 4);
-	assert(file_read(top, "outside", 64, &text, &len, NULL) == 0 && len == sizeof(SECRET) &&
+	assert(file_read(f->top_fd, "outside", 64, &text, &len, NULL) == 0 && len == sizeof(SECRET) &&
 		memcmp(text, SECRET, len) == 0);
-	assert(fstatat(top, "outside", &st, 0) == 0 && (st.st_mode & 07777) == 0600 && st.st_nlink == 1);
+	assert(fstatat(f->top_fd, "outside", &st, 0) == 0 && (st.st_mode & 07777) == 0600 && st.st_nlink == 1);
 }
 
-static void start(struct target *f)
+static struct target target;
+
+static void remove_top(void)
+{
+	empty_share(&target);
+	(void)dir_remove_all(AT_FDCWD, target.top, NULL);
+}
+
+static void set_up(struct target *f)
 {
 	struct fs_options opts = {.tag = "fuzz", .n_request_queues = 1, .fds_max = FS_FDS_MIN, .workers = 1};
-	char share[80];
+	mode_t usual = umask(0);
 	int r;
 
-	make_folder(f);
-	(void)snprintf(share, sizeof(share), "%s/share", f->top);
-	opts.root_fd = open(share, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	make_top(f);
+	(void)atexit(remove_top);
+	f->home_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	f->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	opts.root_fd = openat(f->top_fd, "share", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	r = loop_new(&f->loop, NULL);
 	assert(r == 0);
 	r = fs_new(&f->fs, f->loop, &opts, NULL);
 	assert(r == 0);
 	drv_vm_init(&f->vm, (2 * SLOTS + 4) * BUF_LEN);
+	r = fchdir(f->home_fd);
+	assert(r == 0);
+	f->mask = umask(usual);
+}
+
+static void start(struct target *f)
+{
+	int r = fchdir(f->proc_fd);
+
+	assert(r == 0);
+	fill_share(f);
+	f->vm.used = 0;
+	memset(f->slots, 0, sizeof(f->slots));
+	f->unique = 0;
+	f->n_nodes = f->n_handles = 0;
 	r = drv_dev_start(fs_dev(f->fs), &f->t, &f->vm, f->dq, 128);
 	assert(r == 0);
 	for (unsigned i = 0; i < SLOTS; i++) {
@@ -379,15 +433,21 @@ static void start(struct target *f)
 	learn(f->nodes, &f->n_nodes, FUSE_ROOT_ID);
 }
 
-static void finish(struct target *f)
+static void finish(struct target *f, unsigned fds)
 {
+	uint64_t deadline = time_mono_ns() + DEADLINE_NS;
+	int r;
+
 	drv_dev_reset(fs_dev(f->fs));
-	fs_free(f->fs);
-	drv_vm_fini(&f->vm);
-	loop_free(f->loop);
+	/* What a worker was at is given up when the loop hears of its end. */
+	while (count_fds() != fds) {
+		assert(time_mono_ns() < deadline);
+		(void)loop_turn(f->loop, 20);
+	}
 	check_folder(f);
-	if (dir_remove_all(AT_FDCWD, f->top, NULL) < 0)
-		abort();
+	empty_share(f);
+	r = fchdir(f->home_fd);
+	assert(r == 0);
 }
 
 /* The handshake of a driver that may want all there is, so that inputs need not find it. */
@@ -401,58 +461,51 @@ static void say_hello(struct target *f)
 	(void)request(f, rec, body);
 }
 
-struct input {
-	const uint8_t *data;
-	size_t size;
-};
-
-static void *run(void *ctx)
+static void run(struct target *f, const uint8_t *data, size_t size)
 {
-	const struct input *in = ctx;
-	static struct target f;
 	size_t at = 1;
 
-	f = (struct target){0};
-	start(&f);
-	if (!(in->data[0] & 1))
-		say_hello(&f);
-	for (unsigned i = 0; i < STEPS_MAX && in->size - at >= 5; i++) {
-		const uint8_t *rec = in->data + at;
-		size_t len = MIN_OF((size_t)rec[4], in->size - at - 5);
+	if (!(data[0] & 1))
+		say_hello(f);
+	for (unsigned i = 0; i < STEPS_MAX && size - at >= 5; i++) {
+		const uint8_t *rec = data + at;
+		size_t len = MIN_OF((size_t)rec[4], size - at - 5);
 		uint8_t body[255] = {0};
 
 		memcpy(body, rec + 5, len);
 		at += 5 + len;
-		if (!request(&f, rec, body))
+		if (!request(f, rec, body))
 			break;
 	}
-	if (!f.t.broken)
-		(void)settle(&f, 0);
-	finish(&f);
-	return NULL;
+	if (!f->t.broken)
+		(void)settle(f, 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct rlimit limit = {.rlim_cur = FILE_MAX, .rlim_max = RLIM_INFINITY};
-	struct input in = {data, size};
+	struct target *f = &target;
 	struct rlimit old;
+	mode_t usual;
 	unsigned fds;
-	pthread_t thread;
 
 	if (size < 1)
 		return 0;
+	if (!f->fs)
+		set_up(f);
 	/* The fuzzer's own files are not bound by it: it is for this call alone. */
 	(void)signal(SIGXFSZ, SIG_IGN);
 	(void)getrlimit(RLIMIT_FSIZE, &old);
 	(void)setrlimit(RLIMIT_FSIZE, &limit);
+	usual = umask(0);
 	fds = count_fds();
-	/* A thread of its own: the device changes the working directory and the umask of the one that it runs on. */
-	if (pthread_create(&thread, NULL, run, &in) != 0)
-		abort();
-	(void)pthread_join(thread, NULL);
-	assert(count_fds() == fds);
+	start(f);
+	(void)umask(f->mask);
+	run(f, data, size);
+	f->mask = umask(0);
+	finish(f, fds);
+	(void)umask(usual);
 	(void)setrlimit(RLIMIT_FSIZE, &old);
 	return 0;
 }
