@@ -70,7 +70,7 @@ int fs_op_getxattr(struct fs_req *req)
 	ssize_t n;
 	int r;
 
-	if (in->size == 0 && req->room < sizeof(struct fuse_getxattr_out))
+	if (size == 0 && req->room < sizeof(struct fuse_getxattr_out))
 		return -EINVAL;
 	r = get_name(req, sizeof(*in), &name);
 	if (r < 0)
@@ -98,7 +98,7 @@ int fs_op_listxattr(struct fs_req *req)
 	ssize_t n;
 	int r;
 
-	if (in->size == 0 && req->room < sizeof(struct fuse_getxattr_out))
+	if (size == 0 && req->room < sizeof(struct fuse_getxattr_out))
 		return -EINVAL;
 	r = get_fd_name(req, &file);
 	if (r < 0)
