@@ -454,7 +454,7 @@ static void finish(struct target *f, unsigned fds)
 static void say_hello(struct target *f)
 {
 	const struct fuse_init_in in = {
-		.major = 7, .minor = 37, .flags = ~(uint32_t)FUSE_INIT_RESERVED, .flags2 = ~UINT32_C(0)};
+		.major = 7, .minor = 37, .flags = ~(uint32_t)(UINT32_C(1) << 31), .flags2 = ~UINT32_C(0)};
 	uint8_t body[sizeof(in)], rec[5] = {FUSE_INIT, 0, 0, HOW_RAW_OP | HOW_RAW_NODE, sizeof(in)};
 
 	memcpy(body, &in, sizeof(in));

@@ -159,7 +159,7 @@ cl_fn int cl_init(struct client *c)
 		.major = 7,
 		.minor = 37,
 		.max_readahead = 128 * 1024,
-		.flags = ~(uint32_t)(FUSE_WRITEBACK_CACHE | FUSE_INIT_RESERVED),
+		.flags = ~((uint32_t)FUSE_WRITEBACK_CACHE | UINT32_C(1) << 31), /* FUSE_INIT_RESERVED */
 		.flags2 = ~UINT32_C(0),
 	};
 	int r = cl_call(c, FUSE_INIT, 0, &in, sizeof(in));
