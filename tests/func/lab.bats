@@ -5,6 +5,8 @@
 bats_require_minimum_version 1.5.0
 load ../lib/common.bash
 
+# The kernel is fetched once, and says so on stderr.
+setup_file() { "$(dirname "$BATS_TEST_FILENAME")/../../tools/lab" --prepare; }
 setup() {
 	export TMPDIR=$BATS_TEST_TMPDIR/tmp
 	mkdir "$TMPDIR"
