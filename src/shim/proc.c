@@ -61,6 +61,7 @@ void proc_fini(struct proc *p)
 	sandbox_cancel(sb, p->call_id);
 	sandbox_cancel(sb, p->wait_id);
 	loop_timer_cancel(&p->drain);
+	loop_timer_cancel(&p->kill);
 	pipes_close(&p->io);
 	while (p->waiters) {
 		struct waiter *w = p->waiters;
@@ -160,6 +161,7 @@ void proc_exited(struct proc *p, uint32_t status)
 	if (p->state == PROC_STOPPED)
 		return;
 	loop_timer_cancel(&p->drain);
+	loop_timer_cancel(&p->kill);
 	p->ended = true;
 	p->exit_status = status;
 	p->exited_at = p->exited_at ? p->exited_at : time_real_ns();
@@ -208,6 +210,7 @@ void proc_ended(struct proc *p, uint32_t status)
 	p->ended = true;
 	p->exit_status = status & 255;
 	p->exited_at = time_real_ns();
+	loop_timer_cancel(&p->kill); /* the drain bounds the rest */
 	loop_timer_set(p->task->shim->loop, &p->drain, DRAIN_NS, on_drain_timeout);
 }
 
@@ -495,17 +498,27 @@ struct hard_kill {
 	struct ttrpc_request *rq;
 };
 
-/* A guest that does not even carry out SIGKILL hangs: the pod must be removable all the same. */
+/*
+ * A guest that does not even carry out SIGKILL hangs or is hostile: the pod must be removable all the same. What the agent answers
+ * is no proof; only the end of the process is.
+ */
+static void on_kill_timeout(struct loop_timer *timer)
+{
+	struct proc *p = container_of(timer, struct proc, kill);
+
+	vm_kill(p->task->shim, 137, "the guest did not carry out SIGKILL");
+}
+
 static void on_killed_hard(void *ctx, const ProtobufCMessage *reply, const struct err *err)
 {
 	auto_free struct hard_kill *k = ctx;
 
-	if (!err || err->code != ETIMEDOUT) {
+	if (err && err->code == ETIMEDOUT)
+		vm_kill(k->shim, 137, "the guest did not carry out SIGKILL: it hangs");
+	if (err && k->shim->vm == VM_DOWN)
+		reply_empty(k->rq); /* it died with its VM */
+	else
 		on_killed(k->rq, reply, err);
-		return;
-	}
-	vm_kill(k->shim, 137, "the guest did not carry out SIGKILL: it hangs");
-	reply_empty(k->rq);
 }
 
 static int kill_hard(struct proc *p, struct ttrpc_request *rq, const ProtobufCMessage *req, struct err *err)
@@ -516,6 +529,9 @@ static int kill_hard(struct proc *p, struct ttrpc_request *rq, const ProtobufCMe
 	if (!k)
 		return err_set(err, ENOMEM, "out of memory");
 	*k = (struct hard_kill){.shim = p->task->shim, .rq = rq};
+	/* From the first SIGKILL on: further ones do not put it off. */
+	if (p->state >= PROC_CREATED && !p->ended && !p->kill.loop)
+		loop_timer_set(k->shim->loop, &p->kill, KILL_TIMEOUT_MS * NS_PER_MS, on_kill_timeout);
 	r = sandbox_call(&k->shim->sb, "SignalProcess", req, &podvm__agent__v1__empty__descriptor, KILL_TIMEOUT_MS,
 		on_killed_hard, k, NULL, err);
 	if (r < 0)

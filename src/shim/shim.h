@@ -70,6 +70,7 @@ struct proc {
 	uint32_t exit_status;
 	uint64_t exited_at; /* CLOCK_REALTIME of the host; 0: has not */
 	struct loop_timer drain;
+	struct loop_timer kill; /* SIGKILL was sent: by then it has ended, or the VM is killed */
 };
 
 struct task {
@@ -184,6 +185,7 @@ void proc_exec(struct task *t, struct ttrpc_request *rq, const Ctrd__ExecProcess
 void proc_start(struct proc *p, struct ttrpc_request *rq);
 void proc_wait(struct proc *p, struct ttrpc_request *rq);
 void proc_resize(struct proc *p, struct ttrpc_request *rq, uint32_t rows, uint32_t columns);
+/* SIGKILL for a task's first process holds: if the agent has not told its end 10 s later, whatever it answered, the VM is killed. */
 void proc_kill(struct proc *p, struct ttrpc_request *rq, uint32_t signal, bool all);
 /* The agent says that it has ended; the exit is reported when its output is through. */
 void proc_ended(struct proc *p, uint32_t status);

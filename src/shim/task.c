@@ -497,7 +497,10 @@ static void on_deleted(void *ctx, const ProtobufCMessage *reply, const struct er
 
 	p->call_id = 0;
 	/* What the guest does not know (any more), or the guest itself being gone, is what was wanted. */
-	if (err && err->code != ENOENT && err->code != ECONNRESET) {
+	if (err && p->state == PROC_STOPPED && err->code != ENOENT && err->code != ECONNRESET) {
+		/* It has ended, so the guest has no say in whether the host forgets it. */
+		log_error("task %s: not removed from the guest: %s", p->task->id, err->msg);
+	} else if (err && err->code != ENOENT && err->code != ECONNRESET) {
 		ttrpc_fail(take_ptr(p->rq), err);
 		return;
 	}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A hostile agent: answers what it likes, and does nothing. The host's side of the pod must come to an end all the same. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "base/fd.h"
+#include "shim/shim.h"
+
+#define DEADLINE_NS (20 * NS_PER_S)
+
+struct rig {
+	struct loop *loop;
+	struct shim sh;
+	struct task *task;
+	struct ttrpc_server *agent, *front;
+	struct ttrpc_client *caller; /* containerd */
+	int answer;		     /* the agent's: 0, or an errno */
+	unsigned asked;		     /* calls that the agent got */
+	unsigned done, failed;	     /* what the caller got */
+};
+
+static char run_dir[] = "/tmp/podvm-test-hostile.XXXXXX";
+
+#define turn_until(rig, cond)                                                                                          \
+	do {                                                                                                           \
+		uint64_t end_ = time_mono_ns() + DEADLINE_NS;                                                          \
+		while (!(cond) && time_mono_ns() < end_)                                                               \
+			assert_int_equal(loop_turn((rig)->loop, 100), 0);                                              \
+		assert_true(cond);                                                                                     \
+	} while (0)
+
+/* ---- the agent ---- */
+
+static void agent_answers(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
+{
+	struct rig *rig = ctx;
+
+	rig->asked++;
+	if (rig->answer)
+		refuse(rq, rig->answer, "no");
+	else
+		reply_empty(rq);
+}
+
+static const struct ttrpc_method agent_methods[] = {
+	{"SignalProcess", &podvm__agent__v1__signal_process_request__descriptor, agent_answers},
+	{"DeleteProcess", &podvm__agent__v1__process_request__descriptor, agent_answers},
+};
+
+/* ---- containerd ---- */
+
+static void front_kill(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
+{
+	struct rig *rig = ctx;
+
+	proc_kill(&rig->task->init, rq, SIGKILL, true);
+}
+
+static void front_delete(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
+{
+	struct rig *rig = ctx;
+
+	task_delete(&rig->task->init, rq);
+}
+
+static const struct ttrpc_method front_methods[] = {
+	{"Kill", &ctrd__kill_request__descriptor, front_kill},
+	{"Delete", &ctrd__task_request__descriptor, front_delete},
+};
+
+static void on_done(void *ctx, const ProtobufCMessage *reply, const struct err *err)
+{
+	struct rig *rig = ctx;
+
+	rig->done++;
+	rig->failed += err != NULL;
+}
+
+static void call(struct rig *rig, const char *method)
+{
+	Ctrd__KillRequest kill = CTRD__KILL_REQUEST__INIT;
+	Ctrd__TaskRequest del = CTRD__TASK_REQUEST__INIT;
+	bool is_kill = str_eq(method, "Kill");
+	unsigned before = rig->done;
+
+	assert_int_equal(ttrpc_call(rig->caller, "front", method, is_kill ? &kill.base : &del.base,
+				 is_kill ? &ctrd__empty__descriptor : &ctrd__delete_response__descriptor, 0, on_done,
+				 rig, NULL, NULL),
+		0);
+	turn_until(rig, rig->done > before);
+}
+
+/* ---- the rig ---- */
+
+static void on_closed(void *ctx, const struct err *why)
+{
+}
+
+static void connect_to(
+	struct rig *rig, struct ttrpc_server **server, struct ttrpc_client **client, struct ttrpc_service *service)
+{
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(ttrpc_server_new(server, rig->loop, service, 1, 4, 16, NULL), 0);
+	assert_int_equal(ttrpc_server_add(*server, pair[0], NULL), 0);
+	assert_int_equal(ttrpc_client_new(client, rig->loop, pair[1], on_closed, NULL, NULL), 0);
+}
+
+static struct ttrpc_service services[2];
+
+static int setup(void **state)
+{
+	struct rig *rig = calloc(1, sizeof(*rig));
+	struct shim *sh = &rig->sh;
+
+	assert_int_equal(loop_new(&rig->loop, NULL), 0);
+	services[0] = (struct ttrpc_service){AGENT_SERVICE, agent_methods, ARRAY_SIZE(agent_methods), rig};
+	services[1] = (struct ttrpc_service){"front", front_methods, ARRAY_SIZE(front_methods), rig};
+	sh->loop = rig->loop;
+	sh->vm = VM_UP;
+	(void)str_copy(sh->args.id, sizeof(sh->args.id), "0123456789ab");
+	assert_int_equal(events_new(&sh->events, rig->loop, "", "", NULL), 0);
+	connect_to(rig, &rig->agent, &sh->sb.agent, &services[0]);
+	connect_to(rig, &rig->front, &rig->caller, &services[1]);
+	rig->task = calloc(1, sizeof(*rig->task));
+	rig->task->shim = sh;
+	rig->task->kind = SPEC_CONTAINER;
+	(void)str_copy(rig->task->id, sizeof(rig->task->id), "web");
+	(void)str_copy(rig->task->agent_id, sizeof(rig->task->agent_id), "web");
+	proc_init(&rig->task->init, rig->task, "");
+	rig->task->init.state = PROC_RUNNING;
+	sh->tasks = rig->task;
+	sh->n_tasks = 1;
+	*state = rig;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct rig *rig = *state;
+
+	task_free_all(&rig->sh);
+	ttrpc_client_free(rig->sh.sb.agent);
+	ttrpc_client_free(rig->caller);
+	ttrpc_server_free(rig->agent);
+	ttrpc_server_free(rig->front);
+	events_free(rig->sh.events);
+	loop_free(rig->loop);
+	free(rig);
+	return 0;
+}
+
+static int make_folder(void **state)
+{
+	if (!mkdtemp(run_dir))
+		return -1;
+	(void)setenv("PODVM_RUN", run_dir, 1);
+	(void)setenv("PODVM_STATE", run_dir, 1);
+	return paths_check(NULL);
+}
+
+static int remove_folder(void **state)
+{
+	return dir_remove_all(AT_FDCWD, run_dir, NULL);
+}
+
+/* ---- tests ---- */
+
+static void sigkill_ends_it_whatever_the_agent_says(void **state)
+{
+	static const int answers[] = {0, ENOENT, EBUSY};
+	struct rig *rig = *state;
+	struct proc *p = &rig->task->init;
+	uint64_t deadline = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+		rig->answer = answers[i];
+		call(rig, "Kill");
+		assert_int_equal(p->state, PROC_RUNNING);
+		assert_non_null(p->kill.loop);
+		if (i == 0)
+			deadline = p->kill.deadline_ns;
+		assert_int_equal(p->kill.deadline_ns, deadline); /* repeated kills do not put it off */
+	}
+	loop_timer_set(rig->loop, &p->kill, 0, p->kill.fn);
+	turn_until(rig, p->state == PROC_STOPPED);
+	assert_int_equal(p->exit_status, 137);
+	assert_int_equal(rig->sh.vm, VM_DOWN);
+	call(rig, "Delete");
+	assert_int_equal(rig->sh.n_tasks, 0);
+}
+
+static void an_end_disarms_the_kill(void **state)
+{
+	struct rig *rig = *state;
+	struct proc *p = &rig->task->init;
+
+	call(rig, "Kill");
+	assert_non_null(p->kill.loop);
+	proc_ended(p, 137);
+	assert_null(p->kill.loop); /* who reads his output slowly does not lose his pod */
+	assert_non_null(p->drain.loop);
+	proc_exited(p, 137);
+	assert_int_equal(p->state, PROC_STOPPED);
+	assert_int_equal(rig->sh.vm, VM_UP);
+}
+
+static void what_has_ended_can_be_deleted_whatever_the_agent_says(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->answer = EBUSY;
+	proc_exited(&rig->task->init, 3);
+	call(rig, "Delete");
+	assert_int_equal(rig->asked, 1);
+	assert_int_equal(rig->failed, 0);
+	assert_int_equal(rig->sh.n_tasks, 0);
+}
+
+static void what_was_not_started_is_deleted_with_the_agent_or_not(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->answer = EBUSY;
+	rig->task->init.state = PROC_CREATED;
+	call(rig, "Delete");
+	assert_int_equal(rig->failed, 1);
+	assert_int_equal(rig->sh.n_tasks, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(sigkill_ends_it_whatever_the_agent_says, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_end_disarms_the_kill, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_has_ended_can_be_deleted_whatever_the_agent_says, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_was_not_started_is_deleted_with_the_agent_or_not, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
