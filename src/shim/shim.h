@@ -125,7 +125,8 @@ struct shim {
 	unsigned n_waiters;
 
 	struct loop_timer quit_timer;
-	uint64_t events_seq;
+	struct loop_timer events_timer; /* the next NextEvents */
+	uint64_t events_seq, events_polled_ns;
 };
 
 /* ---- vm.c ---- */
@@ -143,6 +144,8 @@ struct vm_wish {
 int vm_start(struct shim *sh, const struct vm_wish *wish, struct err *err) must_check;
 /* Kills it: every task that still runs ends with 137, the sandbox with `status`. No-op when there is none. */
 void vm_kill(struct shim *sh, uint32_t status, const char *why);
+/* Asks the agent for its events, and again while the VM is up, at most 10 times a second. */
+void vm_poll_events(struct shim *sh);
 /* A host process of the VM, for containerd: 0 when there is none. */
 uint32_t vm_pid(const struct shim *sh);
 void vm_record(struct shim *sh);

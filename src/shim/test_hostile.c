@@ -25,6 +25,7 @@ struct rig {
 	struct ttrpc_server *agent, *front;
 	struct ttrpc_client *caller; /* containerd */
 	int answer;		     /* the agent's: 0, or an errno */
+	unsigned invents;	     /* events in each answer to NextEvents */
 	unsigned asked;		     /* calls that the agent got */
 	unsigned done, failed;	     /* what the caller got */
 };
@@ -52,7 +53,23 @@ static void agent_answers(void *ctx, struct ttrpc_request *rq, const ProtobufCMe
 		reply_empty(rq);
 }
 
+/* At once, with nothing, or with an event that nobody knows. */
+static void agent_events(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
+{
+	const Podvm__Agent__V1__NextEventsRequest *req = (const void *)msg;
+	Podvm__Agent__V1__NextEventsResponse reply = PODVM__AGENT__V1__NEXT_EVENTS_RESPONSE__INIT;
+	Podvm__Agent__V1__Event e = PODVM__AGENT__V1__EVENT__INIT, *list = &e;
+	struct rig *rig = ctx;
+
+	rig->asked++;
+	e.seq = req->after_seq + 1;
+	reply.n_events = rig->invents;
+	reply.events = &list;
+	ttrpc_reply(rq, &reply.base);
+}
+
 static const struct ttrpc_method agent_methods[] = {
+	{"NextEvents", &podvm__agent__v1__next_events_request__descriptor, agent_events},
 	{"SignalProcess", &podvm__agent__v1__signal_process_request__descriptor, agent_answers},
 	{"DeleteProcess", &podvm__agent__v1__process_request__descriptor, agent_answers},
 };
@@ -239,6 +256,30 @@ static void what_was_not_started_is_deleted_with_the_agent_or_not(void **state)
 	assert_int_equal(rig->sh.n_tasks, 1);
 }
 
+static void poll(struct rig *rig)
+{
+	uint64_t begin = time_mono_ns();
+
+	vm_poll_events(&rig->sh);
+	turn_until(rig, rig->asked >= 4);
+	assert_true(rig->asked <= 1 + (time_mono_ns() - begin) / NS_PER_MS / 100);
+	vm_kill(&rig->sh, 137, "enough");
+	assert_null(rig->sh.events_timer.loop);
+}
+
+static void no_events_at_once_do_not_make_us_spin(void **state)
+{
+	poll(*state);
+}
+
+static void invented_events_do_not_make_us_spin(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->invents = 1;
+	poll(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +287,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_end_disarms_the_kill, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_has_ended_can_be_deleted_whatever_the_agent_says, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_was_not_started_is_deleted_with_the_agent_or_not, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_events_at_once_do_not_make_us_spin, setup, teardown),
+		cmocka_unit_test_setup_teardown(invented_events_do_not_make_us_spin, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
