@@ -3,7 +3,8 @@
  * The pod registry: see state.h for what is where. Two locks keep it consistent:
  *   PODVM_RUN/lock             held while a pod's folders are made or removed, and by pod_reap
  *   PODVM_RUN/pods/<id>/lock   held by the supervisor for the life of the pod
- * The first makes "folder without a held lock" mean "crashed", never "not locked yet".
+ * The first makes "folder without a held lock" mean "crashed", never "not locked yet". Every pod waits for it, so what a guest filled
+ * is only moved to the trash while it is held.
  */
 #include "pod/state.h"
 
@@ -24,6 +25,7 @@
 #include "pod/host_cgroup.h"
 #include "pod/hvsock.h"
 #include "pod/net.h"
+#include "pod/trash.h"
 
 #define STATE_MAX (1u << 20)
 #define LEFTOVER_WAIT_MS 3000
@@ -336,20 +338,16 @@ int pod_wait(const struct pod_entry *e, unsigned timeout_ms, struct err *err)
 
 /* ---- making and removing ---- */
 
-static int remove_folder(const char *base, const char *id, struct err *err)
-{
-	char path[PATH_LEN];
-	int r = str_format(path, sizeof(path), err, "%s/pods/%s", base, id);
-
-	return r < 0 ? r : dir_remove_all(AT_FDCWD, path, err);
-}
-
+/* With the registry's lock; trash_empty is due without it. */
 static int remove_both(const char *id, struct err *err)
 {
-	int r = remove_folder(path_state(), id, err);
+	char path[PATH_LEN];
+	int r = trash_move(id, "", err);
 
+	if (r == 0)
+		r = pod_run_path(path, id, "", err);
 	/* state.json goes last: what could not be removed now is found again by the next command. */
-	return r < 0 ? r : remove_folder(path_run(), id, err);
+	return r < 0 ? r : dir_remove_all(AT_FDCWD, path, err);
 }
 
 /* Removes everything of a pod that is not alive. */
@@ -403,7 +401,7 @@ static int reap_states(unsigned *n, struct err *err)
 		r = pod_run_path(path, de->d_name, "", err);
 		if (r < 0 || access(path, F_OK) == 0)
 			continue;
-		r = remove_folder(path_state(), de->d_name, err);
+		r = trash_move(de->d_name, "", err);
 		++*n;
 	}
 	return r;
@@ -419,6 +417,9 @@ int pod_reap(unsigned *ret_n, struct err *err)
 		r = reap_runs(&n, err);
 	if (r == 0)
 		r = reap_states(&n, err);
+	close_fd(&lock);
+	if (r == 0)
+		r = trash_empty("", err);
 	if (ret_n)
 		*ret_n = n;
 	return r;
@@ -436,7 +437,9 @@ int pod_remove(const char *id, struct err *err)
 		return r;
 	if (pod_alive(id))
 		return err_set(err, EBUSY, "pod %s is running; stop it first or use 'podvm rm -f'", id);
-	return remove_both(id, err);
+	r = remove_both(id, err);
+	close_fd(&lock);
+	return r < 0 ? r : trash_empty(id, err);
 }
 
 static int check_name_free(const char *ns, const char *name, struct err *err)
@@ -517,7 +520,12 @@ int pod_home_named(struct pod_home *ret, const char *id, const char *ns, const c
 	if (entry_load(&e, id) < 0)
 		return err_set(err, ENOMEM, "look at pod %s: out of memory", id);
 	r = bury(&e, err);
-	return r < 0 ? r : finish_home(ret, &home, ns, name, err);
+	if (r == 0)
+		r = finish_home(ret, &home, ns, name, err);
+	close_fd(&lock);
+	/* The new pod does not depend on it, and pod_reap tells when it fails. */
+	(void)!trash_empty(id, NULL);
+	return r;
 }
 
 int pod_bury(const char *id, bool kill, struct err *err)
@@ -546,7 +554,9 @@ int pod_bury(const char *id, bool kill, struct err *err)
 		if (pod_alive(id))
 			return err_set(err, EBUSY, "the supervisor of pod %s does not end", id);
 	}
-	return bury(&e, err);
+	r = bury(&e, err);
+	close_fd(&lock);
+	return r < 0 ? r : trash_empty(id, err);
 }
 
 int pod_home_new(struct pod_home *ret, const char *ns, const char *name, struct err *err)
@@ -604,7 +614,7 @@ int pod_home_netns(struct pod_home *home, const char *netns, struct err *err)
 	return pod_home_write(home, e.state, err);
 }
 
-/* What a finished pod keeps: run: state.json and lock; state: log and log.1. */
+/* What a finished pod keeps: run: state.json and lock; state: log and log.1. With the registry's lock, as remove_both. */
 static void keep_records(const struct pod_home *home)
 {
 	static const char *const run_rest[] = {"vsock.sock", "shared"};
@@ -615,8 +625,7 @@ static void keep_records(const struct pod_home *home)
 		if (pod_run_path(path, home->id, run_rest[i], NULL) == 0)
 			(void)dir_remove_all(AT_FDCWD, path, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(state_rest); i++)
-		if (pod_state_path(path, home->id, state_rest[i], NULL) == 0)
-			(void)dir_remove_all(AT_FDCWD, path, NULL);
+		(void)!trash_move(home->id, state_rest[i], NULL);
 }
 
 void pod_home_free(struct pod_home *home, bool keep)
@@ -631,6 +640,8 @@ void pod_home_free(struct pod_home *home, bool keep)
 	else
 		(void)remove_both(home->id, NULL);
 	close_fd(&home->lock_fd);
+	close_fd(&lock);
+	(void)!trash_empty(home->id, NULL);
 }
 
 /* ---- the guest ---- */

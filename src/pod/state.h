@@ -2,7 +2,7 @@
 #pragma once
 /*
  * The pods of this machine, as files: PODVM_RUN/pods/<id>/ (lock, state.json, vsock.sock, shared/) and
- * PODVM_STATE/pods/<id>/ (log, volumes, writable layers).
+ * PODVM_STATE/pods/<id>/ (log, volumes, writable layers); what is removed of the latter goes through PODVM_STATE/pods/.trash.
  *
  *   state      what is there
  *   alive      the supervisor holds an exclusive flock on `lock`; the kernel drops it however the supervisor ends
@@ -51,7 +51,7 @@ void pod_list_free(struct pod_entry *list, size_t n);
 /* By name, id, or unique beginning of an id. A running pod wins over finished ones of the same name. -ENOENT, -ENOTUNIQ. */
 int pod_find(struct pod_entry *ret, const char *name_or_id, struct err *err) must_check;
 
-/* Removes everything of crashed pods, kills their left-over processes. *ret_n (may be NULL): how many there were. */
+/* Removes everything of crashed pods, kills their left-over processes, empties the trash. *ret_n (may be NULL): how many there were. */
 int pod_reap(unsigned *ret_n, struct err *err) must_check;
 /* Removes a finished pod. -EBUSY while it is alive. */
 int pod_remove(const char *id, struct err *err) must_check;

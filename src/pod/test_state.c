@@ -6,7 +6,11 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -15,6 +19,23 @@
 #include "base/fd.h"
 
 static char dir[] = "/tmp/podvm-test-state.XXXXXX";
+
+static unsigned unlinked, under_lock;
+
+/* Instead of libc's: counts what a guest made, and whether others could take the registry's lock in that moment. */
+int unlinkat(int fd, const char *name, int flags)
+{
+	char path[PATH_LEN];
+	auto_close int lock = -1;
+
+	if (str_eq(name, "by-guest")) {
+		(void)snprintf(path, sizeof(path), "%s/run/lock", dir);
+		lock = open(path, O_RDWR | O_CLOEXEC);
+		unlinked++;
+		under_lock += flock(lock, LOCK_EX | LOCK_NB) < 0;
+	}
+	return (int)syscall(SYS_unlinkat, fd, name, flags);
+}
 
 static int setup(void **state)
 {
@@ -159,6 +180,85 @@ static void broken_state_files_are_no_pods_of_interest(void **state)
 	}
 }
 
+/* Two files in folders of pod `id`, as a guest leaves them. */
+static void fill(const char *id)
+{
+	static const char *const folders[] = {"volumes/d", "containers/c"};
+	char path[PATH_LEN];
+
+	for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+		assert_int_equal(pod_state_path(path, id, folders[i], NULL), 0);
+		assert_int_equal(dir_make_all(path, 0755, NULL), 0);
+		(void)strcat(path, "/by-guest");
+		assert_int_equal(file_write_atomic(AT_FDCWD, path, "x", 1, 0644, NULL), 0);
+	}
+	unlinked = under_lock = 0;
+}
+
+static void assert_removed_without_lock(void)
+{
+	assert_int_equal(unlinked, 2);
+	assert_int_equal(under_lock, 0);
+}
+
+static void what_a_guest_made_is_removed_without_the_lock(void **state)
+{
+	struct pod_home home, again;
+	json_t *s;
+
+	assert_int_equal(pod_home_new(&home, "default", "big", NULL), 0);
+	fill(home.id);
+	pod_home_free(&home, false);
+	assert_removed_without_lock();
+
+	assert_int_equal(pod_home_new(&home, "default", "big", NULL), 0);
+	s = json_pack("{s:s s:s}", "phase", "Failed", "name", "big");
+	assert_int_equal(pod_home_write(&home, s, NULL), 0);
+	json_decref(s);
+	fill(home.id);
+	pod_home_free(&home, true);
+	assert_removed_without_lock();
+	fill(home.id);
+	assert_int_equal(pod_remove(home.id, NULL), 0);
+	assert_removed_without_lock();
+
+	assert_int_equal(pod_home_new(&home, "default", "big", NULL), 0);
+	fill(home.id);
+	close_fd(&home.lock_fd);
+	assert_int_equal(pod_reap(NULL, NULL), 0);
+	assert_removed_without_lock();
+
+	assert_int_equal(pod_home_new(&home, "default", "big", NULL), 0);
+	fill(home.id);
+	close_fd(&home.lock_fd);
+	assert_int_equal(pod_home_named(&again, home.id, "default", "big", NULL), 0);
+	assert_removed_without_lock();
+	fill(again.id);
+	close_fd(&again.lock_fd);
+	assert_int_equal(pod_bury(again.id, false, NULL), 0);
+	assert_removed_without_lock();
+	assert_int_equal(count(), 0);
+}
+
+static void the_trash_of_a_crash_is_emptied(void **state)
+{
+	auto_close int busy = -1;
+	char path[PATH_LEN], one[PATH_LEN];
+
+	assert_int_equal(pod_state_path(path, ".trash", "0123456789ab-0/d", NULL), 0);
+	assert_int_equal(pod_state_path(one, ".trash", "0123456789ab-1", NULL), 0);
+	assert_int_equal(dir_make_all(path, 0755, NULL), 0);
+	assert_int_equal(dir_make_all(one, 0755, NULL), 0);
+	busy = open(one, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(flock(busy, LOCK_EX), 0);
+	assert_int_equal(pod_reap(NULL, NULL), 0);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(access(one, F_OK), 0); /* somebody is at it */
+	close_fd(&busy);
+	assert_int_equal(pod_reap(NULL, NULL), 0);
+	assert_int_equal(access(one, F_OK), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -166,6 +266,8 @@ int main(void)
 		cmocka_unit_test(a_crashed_pod_is_reaped_with_its_processes),
 		cmocka_unit_test(a_finished_pod_keeps_its_record_until_removed),
 		cmocka_unit_test(broken_state_files_are_no_pods_of_interest),
+		cmocka_unit_test(what_a_guest_made_is_removed_without_the_lock),
+		cmocka_unit_test(the_trash_of_a_crash_is_emptied),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

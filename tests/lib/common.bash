@@ -37,6 +37,8 @@ assert_clean() {
 	[[ -z $left ]] || { echo "left in the run folder: $left" && return 1; }
 	left=$(comm -13 <(sort <<<"$PODS_BEFORE") <(ls "$PODVM_STATE/pods" 2>/dev/null | sort))
 	[[ -z $left ]] || { echo "left in the state folder: $left" && return 1; }
+	left=$(ls "$PODVM_STATE/pods/.trash" 2>/dev/null || true)
+	[[ -z $left ]] || { echo "left in the trash: $left" && return 1; }
 	left=$(our_mounts)
 	[[ $left == "$BEFORE_MOUNTS" ]] || { echo "left mounts: $left" && return 1; }
 	left=$(podvm_processes)
