@@ -8,7 +8,7 @@ export CMD
 T ?= 60
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 deps: ## install the Debian packages that building, testing and running need (root)
 	@tools/deps
@@ -49,6 +49,9 @@ func: image ## functional tests: real pods in real VMs (root)
 kvm: image ## tests that need KVM: on this machine's, or in the lab where it cannot run stock kernels (root)
 	@tools/demo-image && tools/lab-tests
 
+qemu10: image ## pods under Debian 13's QEMU, fetched and unpacked aside (root)
+	@tools/demo-image && bats --timing tests/qemu10.bats
+
 lab: ## run CMD='...' in the lab: an emulated Debian machine with real KVM (root)
 	@$(MAKE) --no-print-directory -s build >&2
 	@tools/lab "$$CMD"
@@ -80,4 +83,4 @@ install: deps ## build for release and install below PREFIX=/usr/local (DESTDIR 
 clean: ## remove b/
 	@rm -rf b
 
-.PHONY: help deps build image kernel demo cri-demo check asan clang func kvm lab lab-shell fuzz bench tidy fmt test install clean
+.PHONY: help deps build image kernel demo cri-demo check asan clang func kvm qemu10 lab lab-shell fuzz bench tidy fmt test install clean

@@ -67,8 +67,8 @@ static void start(struct rig *rig, const char *vmm, const char *kernel, const ch
 		"microvm,rtc=on,isa-serial=on,pcie=off,ioapic2=off,memory-backend=mem", "-global",
 		"virtio-mmio.force-legacy=false", "-object", "memory-backend-memfd,id=mem,size=256M,share=on", "-m",
 		"256M", "-smp", "cpus=1,maxcpus=2,sockets=1,cores=2,threads=1", "-accel", "tcg", "-cpu",
-		"max,erms=off,la57=off", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-kernel",
-		kernel, "-initrd", initrd, "-append", cmdline, "-chardev", "socket,id=con,fd=3", "-serial",
+		"max,erms=off,fsrm=off,la57=off", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
+		"-kernel", kernel, "-initrd", initrd, "-append", cmdline, "-chardev", "socket,id=con,fd=3", "-serial",
 		"chardev:con", "-chardev", "socket,id=v,fd=4", "-device", "vhost-user-vsock-device,chardev=v",
 		"-chardev", "socket,id=s,fd=5", "-device", "virtio-serial-device", "-device",
 		"virtserialport,chardev=s,name=bench", NULL};
