@@ -480,9 +480,7 @@ static int run_main(const struct cmd *cmd, int argc, char **argv)
 	if (argc - optind != 1)
 		return cmd_usage(cmd, "give one YAML file, or - for standard input");
 	run.file = argv[optind];
-	r = pod_reap(NULL, &err);
-	if (r == 0)
-		r = load(&run, &err);
+	r = load(&run, &err);
 	if (r == 0)
 		r = get_images(&run, &err);
 	if (r == 0)

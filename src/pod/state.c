@@ -19,6 +19,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "base/bytes.h"
 #include "base/fd.h"
@@ -29,6 +30,7 @@
 
 #define STATE_MAX (1u << 20)
 #define LEFTOVER_WAIT_MS 3000
+#define LOCK_TRIES 1000 /* a millisecond apart */
 
 int pod_run_path(char dst[PATH_LEN], const char *id, const char *name, struct err *err)
 {
@@ -84,7 +86,8 @@ static bool pod_alive(const char *id)
 	if (pod_run_path(path, id, "lock", NULL) < 0)
 		return false;
 	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+	/* Shared: who asks at the same time is not taken for a supervisor. */
+	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }
 
 /* ---- reading ---- */
@@ -364,25 +367,26 @@ static int bury(const struct pod_entry *e, struct err *err)
 	return r < 0 ? err_wrap(err, "remove what is left of pod %s", e->id) : 0;
 }
 
+/* One that cannot be removed does not keep the others: all are tried, the first failure is returned. */
 static int reap_runs(unsigned *n, struct err *err)
 {
 	cleanup_with(cleanup_dir) DIR *dir = NULL;
 	struct dirent *de;
 	int r = open_pods(&dir, path_run(), err);
 
-	while (r == 0 && dir && (de = readdir(dir))) {
+	while (dir && (de = readdir(dir))) {
 		auto_pod_entry struct pod_entry e = {0};
+		int one;
 
 		if (!id_valid(de->d_name))
 			continue;
 		if (entry_load(&e, de->d_name) < 0)
-			return err_set(err, ENOMEM, "look for crashed pods: out of memory");
+			return r < 0 ? r : err_set(err, ENOMEM, "look for crashed pods: out of memory");
 		if (e.alive || entry_final(&e))
 			continue;
-		r = bury(&e, err);
-		if (r < 0)
-			return r;
-		++*n;
+		one = bury(&e, r < 0 ? NULL : err);
+		*n += one == 0;
+		r = r < 0 ? r : one;
 	}
 	return r;
 }
@@ -395,14 +399,18 @@ static int reap_states(unsigned *n, struct err *err)
 	struct dirent *de;
 	int r = open_pods(&dir, path_state(), err);
 
-	while (r == 0 && dir && (de = readdir(dir))) {
+	while (dir && (de = readdir(dir))) {
+		int one;
+
 		if (!id_valid(de->d_name))
 			continue;
-		r = pod_run_path(path, de->d_name, "", err);
-		if (r < 0 || access(path, F_OK) == 0)
+		one = pod_run_path(path, de->d_name, "", r < 0 ? NULL : err);
+		if (one == 0 && access(path, F_OK) == 0)
 			continue;
-		r = trash_move(de->d_name, "", err);
-		++*n;
+		if (one == 0)
+			one = trash_move(de->d_name, "", r < 0 ? NULL : err);
+		*n += one == 0;
+		r = r < 0 ? r : one;
 	}
 	return r;
 }
@@ -411,18 +419,18 @@ int pod_reap(unsigned *ret_n, struct err *err)
 {
 	auto_close int lock = -1;
 	unsigned n = 0;
-	int r = registry_lock(&lock, err);
+	int r = registry_lock(&lock, err), one;
 
-	if (r == 0)
-		r = reap_runs(&n, err);
-	if (r == 0)
-		r = reap_states(&n, err);
+	if (r < 0)
+		return r;
+	r = reap_runs(&n, err);
+	one = reap_states(&n, r < 0 ? NULL : err);
+	r = r < 0 ? r : one;
 	close_fd(&lock);
-	if (r == 0)
-		r = trash_empty("", err);
+	one = trash_empty("", r < 0 ? NULL : err);
 	if (ret_n)
 		*ret_n = n;
-	return r;
+	return r < 0 ? r : one;
 }
 
 int pod_remove(const char *id, struct err *err)
@@ -459,6 +467,20 @@ static int check_name_free(const char *ns, const char *name, struct err *err)
 	return r;
 }
 
+/* Nobody else can want the new pod's lock; but who lists pods in this moment may hold it, for as long as pod_alive takes. */
+static int lock_home(int fd)
+{
+	static const struct timespec pause = {.tv_nsec = 1000000};
+	int r;
+
+	for (unsigned i = 0; (r = flock(fd, LOCK_EX | LOCK_NB)) < 0 && i < LOCK_TRIES; i++) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return r;
+		(void)nanosleep(&pause, NULL);
+	}
+	return r;
+}
+
 static int make_home(struct pod_home *home, struct err *err)
 {
 	char lock[PATH_LEN];
@@ -473,7 +495,7 @@ static int make_home(struct pod_home *home, struct err *err)
 	if (r < 0)
 		return r;
 	home->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (home->lock_fd < 0 || flock(home->lock_fd, LOCK_EX | LOCK_NB) < 0)
+	if (home->lock_fd < 0 || lock_home(home->lock_fd) < 0)
 		return err_errno(err, "lock '%s'", lock);
 	return dir_make_all(home->state_dir, 0700, err);
 }

@@ -51,7 +51,8 @@ void pod_list_free(struct pod_entry *list, size_t n);
 /* By name, id, or unique beginning of an id. A running pod wins over finished ones of the same name. -ENOENT, -ENOTUNIQ. */
 int pod_find(struct pod_entry *ret, const char *name_or_id, struct err *err) must_check;
 
-/* Removes everything of crashed pods, kills their left-over processes, empties the trash. *ret_n (may be NULL): how many there were. */
+/* Removes everything of crashed pods, kills their left-over processes, empties the trash. *ret_n (may be NULL): how many were
+ * removed. What cannot be removed does not keep the rest: the first failure is returned at the end. */
 int pod_reap(unsigned *ret_n, struct err *err) must_check;
 /* Removes a finished pod. -EBUSY while it is alive. */
 int pod_remove(const char *id, struct err *err) must_check;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pod/state.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -20,7 +21,19 @@
 
 static char dir[] = "/tmp/podvm-test-state.XXXXXX";
 
-static unsigned unlinked, under_lock;
+static unsigned unlinked, under_lock, busy;
+static const char *stuck; /* the id of a pod whose folder cannot be removed */
+
+/* Instead of libc's: a supervisor's lock is held by somebody else `busy` times. */
+int flock(int fd, int operation)
+{
+	if (operation == (LOCK_EX | LOCK_NB) && busy) {
+		busy--;
+		errno = EWOULDBLOCK;
+		return -1;
+	}
+	return (int)syscall(SYS_flock, fd, operation);
+}
 
 /* Instead of libc's: counts what a guest made, and whether others could take the registry's lock in that moment. */
 int unlinkat(int fd, const char *name, int flags)
@@ -33,6 +46,10 @@ int unlinkat(int fd, const char *name, int flags)
 		lock = open(path, O_RDWR | O_CLOEXEC);
 		unlinked++;
 		under_lock += flock(lock, LOCK_EX | LOCK_NB) < 0;
+	}
+	if (stuck && strstr(name, stuck)) {
+		errno = EIO;
+		return -1;
 	}
 	return (int)syscall(SYS_unlinkat, fd, name, flags);
 }
@@ -242,21 +259,72 @@ static void what_a_guest_made_is_removed_without_the_lock(void **state)
 
 static void the_trash_of_a_crash_is_emptied(void **state)
 {
-	auto_close int busy = -1;
+	auto_close int held = -1;
 	char path[PATH_LEN], one[PATH_LEN];
 
 	assert_int_equal(pod_state_path(path, ".trash", "0123456789ab-0/d", NULL), 0);
 	assert_int_equal(pod_state_path(one, ".trash", "0123456789ab-1", NULL), 0);
 	assert_int_equal(dir_make_all(path, 0755, NULL), 0);
 	assert_int_equal(dir_make_all(one, 0755, NULL), 0);
-	busy = open(one, O_RDONLY | O_CLOEXEC);
-	assert_int_equal(flock(busy, LOCK_EX), 0);
+	held = open(one, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(flock(held, LOCK_EX), 0);
 	assert_int_equal(pod_reap(NULL, NULL), 0);
 	assert_int_equal(access(path, F_OK), -1);
 	assert_int_equal(access(one, F_OK), 0); /* somebody is at it */
-	close_fd(&busy);
+	close_fd(&held);
 	assert_int_equal(pod_reap(NULL, NULL), 0);
 	assert_int_equal(access(one, F_OK), -1);
+}
+
+static void who_asks_is_no_supervisor(void **state)
+{
+	auto_pod_entry struct pod_entry e = {0};
+	auto_close int other = -1;
+	struct pod_home home;
+	char path[PATH_LEN];
+
+	busy = 3;
+	assert_int_equal(pod_home_new(&home, "default", "asked", NULL), 0);
+	assert_int_equal(busy, 0);
+	close_fd(&home.lock_fd);
+	assert_int_equal(pod_run_path(path, home.id, "lock", NULL), 0);
+	other = open(path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(flock(other, LOCK_SH), 0); /* as another command that looks */
+	assert_int_equal(pod_find(&e, home.id, NULL), 0);
+	assert_false(e.alive);
+	assert_int_equal(pod_reap(NULL, NULL), 0);
+	assert_int_equal(count(), 0);
+}
+
+static void a_pod_that_cannot_be_removed_does_not_keep_the_others(void **state)
+{
+	struct pod_home homes[3];
+	struct err err = {0};
+	char path[PATH_LEN], first[POD_ID_LEN + 1] = "";
+	struct dirent *de;
+	unsigned n = 0;
+	DIR *d;
+
+	for (size_t i = 0; i < ARRAY_SIZE(homes); i++) {
+		assert_int_equal(pod_home_new(&homes[i], "other", "stuck", NULL), 0);
+		close_fd(&homes[i].lock_fd);
+	}
+	(void)snprintf(path, sizeof(path), "%s/run/pods", dir);
+	d = opendir(path);
+	assert_non_null(d);
+	while (!*first && (de = readdir(d)))
+		if (*de->d_name != '.')
+			assert_true(str_copy(first, sizeof(first), de->d_name));
+	(void)closedir(d);
+	stuck = first;
+	assert_int_equal(pod_reap(&n, &err), -EIO);
+	stuck = NULL;
+	assert_non_null(strstr(err.msg, first));
+	assert_int_equal(n, 2);
+	assert_int_equal(count(), 1);
+	assert_int_equal(pod_reap(&n, &err), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(count(), 0);
 }
 
 int main(void)
@@ -268,6 +336,8 @@ int main(void)
 		cmocka_unit_test(broken_state_files_are_no_pods_of_interest),
 		cmocka_unit_test(what_a_guest_made_is_removed_without_the_lock),
 		cmocka_unit_test(the_trash_of_a_crash_is_emptied),
+		cmocka_unit_test(who_asks_is_no_supervisor),
+		cmocka_unit_test(a_pod_that_cannot_be_removed_does_not_keep_the_others),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
