@@ -37,7 +37,11 @@ static void credit_is_what_the_guest_has_room_for(void **state)
 
 static void takes_up_to_its_promise(void **state)
 {
-	struct vsock_conn c = {.state = VSOCK_OPEN, .alloc = 100, .rx_cnt = UINT32_MAX - 10, .fwd = UINT32_MAX - 10};
+	struct vsock_conn c = {.state = VSOCK_OPEN,
+		.alloc = 100,
+		.peer_alloc = 1000,
+		.rx_cnt = UINT32_MAX - 10,
+		.fwd = UINT32_MAX - 10};
 
 	c.fwd_told = c.fwd;
 	assert_true(vsock_conn_take(&c, 60));
@@ -50,6 +54,34 @@ static void takes_up_to_its_promise(void **state)
 	assert_false(vsock_conn_take(&c, 51));
 	assert_false(vsock_conn_take(&c, UINT32_MAX));
 	assert_true(vsock_conn_take(&c, 50));
+}
+
+/* A guest with a small buffer of its own has no more than that under way: it must hear of half of it, not half of ours. */
+static void tells_a_small_guest_early(void **state)
+{
+	struct vsock_conn c = {.state = VSOCK_OPEN, .alloc = 100, .peer_alloc = 20};
+	struct vsock_hdr h = {.buf_alloc = 1000};
+
+	vsock_conn_forward(&c, 9);
+	assert_int_equal(c.due, 0);
+	vsock_conn_forward(&c, 1);
+	assert_int_equal(c.due, VSOCK_DUE_CREDIT);
+	vsock_conn_filler_hdr(&c, 3, &h);
+	assert_int_equal(c.due, 0);
+	/* It shrinks later, with bytes that it has not heard of. */
+	c.peer_alloc = 1000;
+	vsock_conn_forward(&c, 30);
+	assert_int_equal(c.due, 0);
+	h.buf_alloc = 60;
+	vsock_conn_hear(&c, &h);
+	assert_int_equal(c.due, VSOCK_DUE_CREDIT);
+	/* Without news there is nothing to tell, however small it is: no answer to an answer. */
+	vsock_conn_filler_hdr(&c, 3, &h);
+	h.buf_alloc = 0;
+	vsock_conn_hear(&c, &h);
+	assert_int_equal(c.due, 0);
+	vsock_conn_forward(&c, 1);
+	assert_int_equal(c.due, VSOCK_DUE_CREDIT);
 }
 
 static void tells_in_order(void **state)
@@ -173,6 +205,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(credit_is_what_the_guest_has_room_for),
 		cmocka_unit_test(takes_up_to_its_promise),
+		cmocka_unit_test(tells_a_small_guest_early),
 		cmocka_unit_test(tells_in_order),
 		cmocka_unit_test(data_counts),
 		cmocka_unit_test(holds_every_connection_and_no_more),

@@ -28,10 +28,23 @@ uint32_t vsock_conn_credit(const struct vsock_conn *c)
 	return under_way < c->peer_alloc ? c->peer_alloc - under_way : 0;
 }
 
+/*
+ * News of half a buffer is told: the guest sends the other half meanwhile. Half of its own buffer if that is smaller: Linux has
+ * no more bytes under way than it would take itself (6.1.192 does so), and would wait for ever for news of more.
+ */
+static void tell_credit(struct vsock_conn *c)
+{
+	uint32_t news = c->fwd - c->fwd_told;
+
+	if (news && news >= MIN_OF(c->alloc, c->peer_alloc) / 2 && vsock_conn_g2h(c))
+		c->due |= VSOCK_DUE_CREDIT;
+}
+
 void vsock_conn_hear(struct vsock_conn *c, const struct vsock_hdr *h)
 {
 	c->peer_alloc = h->buf_alloc;
 	c->peer_fwd = h->fwd_cnt;
+	tell_credit(c); /* its buffer may have become smaller */
 }
 
 bool vsock_conn_take(struct vsock_conn *c, uint32_t n)
@@ -47,9 +60,7 @@ bool vsock_conn_take(struct vsock_conn *c, uint32_t n)
 void vsock_conn_forward(struct vsock_conn *c, uint32_t n)
 {
 	c->fwd += n;
-	/* Half a buffer: the guest sends the other half while the news is under way. */
-	if (c->fwd - c->fwd_told >= c->alloc / 2 && vsock_conn_g2h(c))
-		c->due |= VSOCK_DUE_CREDIT;
+	tell_credit(c);
 }
 
 void vsock_conn_shut(struct vsock_conn *c, unsigned flags)
