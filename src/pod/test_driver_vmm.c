@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The vmm driver against scripts that stand for podvm-vmm: how an end is judged, and what may be answered to a request. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "base/fd.h"
+#include "pod/driver.h"
+
+#define DEADLINE_MS 30000
+
+struct rig {
+	char dir[32], program[64], vsock[64];
+	struct loop *loop;
+	struct vm *vm;
+	bool ended;
+	enum vm_end how;
+	char why[400];
+};
+
+static void on_console(void *ctx unused_arg, const char *line unused_arg, size_t len unused_arg)
+{
+}
+
+static void on_log(
+	void *ctx unused_arg, const char *source unused_arg, const char *line unused_arg, size_t len unused_arg)
+{
+}
+
+static void on_ended(void *ctx, enum vm_end how, const char *why)
+{
+	struct rig *rig = ctx;
+
+	rig->ended = true;
+	rig->how = how;
+	(void)str_copy(rig->why, sizeof(rig->why), why);
+}
+
+static int set_up(void **state)
+{
+	struct rig *rig = calloc(1, sizeof(*rig));
+	struct err err;
+
+	if (geteuid() != 0)
+		skip(); /* a PID namespace is made */
+	assert_non_null(rig);
+	(void)strcpy(rig->dir, "/tmp/test_driver.XXXXXX");
+	assert_non_null(mkdtemp(rig->dir));
+	(void)snprintf(rig->program, sizeof(rig->program), "%s/podvm-vmm", rig->dir);
+	(void)snprintf(rig->vsock, sizeof(rig->vsock), "%s/vsock", rig->dir);
+	assert_int_equal(setenv("PODVM_LIBEXEC", rig->dir, 1), 0);
+	assert_int_equal(loop_new(&rig->loop, &err), 0);
+	*state = rig;
+	return 0;
+}
+
+static void stop(struct rig *rig)
+{
+	if (rig->vm)
+		rig->vm->driver->free(take_ptr(rig->vm));
+}
+
+static int tear_down(void **state)
+{
+	struct rig *rig = *state;
+
+	stop(rig);
+	loop_free(rig->loop);
+	assert_int_equal(unlink(rig->program), 0);
+	assert_int_equal(rmdir(rig->dir), 0); /* the socket is gone */
+	free(rig);
+	return 0;
+}
+
+static void start(struct rig *rig, const char *script)
+{
+	const struct vm_config cfg = {.id = "p",
+		.kernel = rig->program,
+		.initrd = rig->program,
+		.cmdline_extra = "",
+		.vcpus = 1,
+		.memory = UINT64_C(64) << 20,
+		.run_dir = rig->dir,
+		.share_dir = rig->dir,
+		.vsock_path = rig->vsock,
+		.cid = 3,
+		.kvm = true};
+	const struct vm_callbacks cb = {on_console, on_log, on_ended, rig};
+	FILE *f = fopen(rig->program, "we");
+	struct err err;
+
+	assert_non_null(f);
+	assert_true(fprintf(f, "#!/bin/sh\nanswer() { printf '%%s\\n' \"$1\" >&6; }\n%s\n", script) > 0);
+	assert_int_equal(fchmod(fileno(f), 0755), 0);
+	assert_int_equal(fclose(f), 0);
+	rig->ended = false;
+	if (vm_driver_vmm.start(&rig->vm, rig->loop, &cfg, &cb, &err) < 0)
+		fail_msg("%s", err.msg);
+}
+
+static void ends_are_told(void **state)
+{
+	static const struct {
+		const char *script;
+		enum vm_end how;
+		const char *why;
+	} rows[] = {
+		{"exit 0", VM_END_POWEROFF, "the guest powered off"},
+		{"exit 3", VM_END_PANIC, "the guest reset itself"},
+		{"exit 4", VM_END_PANIC, "the guest reset itself by a triple fault"},
+		{"echo '[1.0] Kernel panic - not syncing: Attempted to kill init!' >&5; exit 4", VM_END_PANIC,
+			"the guest's kernel panicked: Attempted to kill init!"},
+		{"printf 'x Kernel panic - not syncing: a\\033[2Jb' >&5; exit 3", VM_END_PANIC,
+			"the guest's kernel panicked: a?[2Jb"},
+		/* The words of a guest that goes on are no panic. */
+		{"echo 'Kernel panic - not syncing: no' >&5; exit 0", VM_END_POWEROFF, "the guest powered off"},
+		{"echo '2026 error vmm[p]: vCPU 0: bad' >&2; exit 5", VM_END_FAILED,
+			"KVM cannot go on with the guest: vCPU 0: bad"},
+		{"echo '2026 error vmm[p]: no memory' >&2; exit 1", VM_END_FAILED,
+			"podvm-vmm ended with exit code 1: no memory"},
+		{"exit 77", VM_END_FAILED, "podvm-vmm ended with exit code 77"},
+	};
+	struct rig *rig = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		uint64_t end = time_mono_ns() + DEADLINE_MS * NS_PER_MS;
+
+		start(rig, rows[i].script);
+		while (!rig->ended) {
+			assert_true(time_mono_ns() < end);
+			assert_int_equal(loop_turn(rig->loop, 100), 0);
+		}
+		assert_string_equal(rig->why, rows[i].why);
+		assert_int_equal(rig->how, rows[i].how);
+		stop(rig);
+	}
+}
+
+static void pauses_are_answered(void **state)
+{
+	static const struct {
+		const char *script;
+		int r;
+		const char *text;
+	} rows[] = {
+		{"read -r l <&6; [ \"$l\" = '{\"id\":1,\"op\":\"pause\"}' ] && answer '{\"id\":1,\"ok\":true}'; read "
+		 "-r l <&6",
+			0, ""},
+		{"answer '{\"hello\":\"podvm-vmm\",\"api\":1}'; read -r l <&6; answer '{\"id\":7,\"ok\":false}'; "
+		 "answer ''; "
+		 "answer 'no json'; answer '{\"event\":\"x\"}'; answer '{\"id\":1,\"ok\":true}'; read -r l <&6",
+			0, ""},
+		{"read -r l <&6; answer '{\"id\":1,\"ok\":false,\"code\":\"BUSY\",\"error\":\"no\\u0007t now\"}'; read "
+		 "-r l <&6",
+			-EIO, "podvm-vmm: no?t now"},
+		{"read -r l <&6; answer '{\"id\":1}'; read -r l <&6", -EIO,
+			"podvm-vmm: an answer that is not understood"},
+		{"read -r l <&6; answer '{\"id\":1,\"ok\":\"true\"}'; read -r l <&6", -EIO,
+			"podvm-vmm: an answer that is not understood"},
+		{"read -r l <&6; exit 0", -EPIPE, "podvm-vmm closed its control socket"},
+		{"read -r l <&6; head -c 100000 /dev/zero >&6; read -r l <&6", -EPROTO,
+			"podvm-vmm: an answer without end"},
+	};
+	struct rig *rig = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct err err = {0};
+
+		start(rig, rows[i].script);
+		assert_int_equal(rig->vm->driver->pause(rig->vm, true, &err), rows[i].r);
+		assert_string_equal(err.msg, rows[i].text);
+		stop(rig);
+	}
+}
+
+static void resume_is_another_request(void **state)
+{
+	struct rig *rig = *state;
+	struct err err;
+
+	start(rig, "for op in pause resume; do n=$((n + 1)); read -r l <&6; "
+		   "[ \"$l\" = \"{\\\"id\\\":$n,\\\"op\\\":\\\"$op\\\"}\" ] && answer "
+		   "\"{\\\"id\\\":$n,\\\"ok\\\":true}\"; done; "
+		   "read -r l <&6");
+	assert_int_equal(rig->vm->driver->pause(rig->vm, true, &err), 0);
+	assert_int_equal(rig->vm->driver->pause(rig->vm, false, &err), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(ends_are_told, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(pauses_are_answered, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(resume_is_another_request, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
