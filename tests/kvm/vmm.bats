@@ -55,3 +55,23 @@ pod_id() { basename "$PODVM_RUN"/pods/*; }
 	[ "$status" -ne 0 ]
 	grep -q "the VM ended: podvm-vmm was killed by signal 9" err
 }
+
+# trigger KEY: a privileged pod that asks the guest's kernel for something by its magic key; what podvm said is in $output.
+trigger() {
+	pod trigger Never "$(sh_container main "echo $1 >/proc/sysrq-trigger; sleep 60" |
+		sed 's/}$/, securityContext: {privileged: true}}/')"
+	run timeout 120 "$PODVM" run trigger.yaml
+	echo "$output"
+	[ "$status" -eq 1 ]
+}
+
+@test "a kernel that panics ends the pod, with its own words" {
+	trigger c
+	[[ "$output" == *"the VM ended: the guest's kernel panicked: sysrq triggered crash"* ]]
+}
+
+@test "a guest that powers itself off (ACPI S5) ends the pod, and is no panic" {
+	trigger o
+	[[ "$output" == *"the VM ended: the guest powered off"* ]]
+	[[ "$output" != *panic* ]]
+}
