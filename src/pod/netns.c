@@ -7,6 +7,15 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+
+/* The namespace that `path` names is the one behind fd. */
+static bool is_same(int fd, const char *path)
+{
+	struct stat a, b;
+
+	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
 
 int netns_open(int *ret, const char *path, struct err *err)
 {
@@ -16,6 +25,9 @@ int netns_open(int *ret, const char *path, struct err *err)
 		return err_errno(err, "open");
 	if (ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET)
 		return err_set(err, EINVAL, "this is no network namespace");
+	/* Its interfaces would be redirected into the guest, and its connections to localhost too. */
+	if (is_same(fd, "/proc/self/ns/net") || is_same(fd, "/proc/1/ns/net"))
+		return err_set(err, EINVAL, "this is the node's own network namespace, which no pod may have");
 	*ret = take_fd(&fd);
 	return 0;
 }

@@ -178,33 +178,22 @@ static int host_path(char dst[PATH_LEN], const struct share *sh, const char *pat
 	return str_format(dst, PATH_LEN, err, "%s/%s", sh->path, path);
 }
 
-static int read_only(const char *to, unsigned flags, struct err *err)
-{
-	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
-
-	if (!(flags & SHARE_RO_RECURSIVE))
-		return mount(NULL, to, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) < 0
-			       ? err_errno(err, "make '%s' read-only", to)
-			       : 0;
-	if (mount_setattr(AT_FDCWD, to, AT_RECURSIVE, &attr, sizeof(attr)) < 0)
-		return err_errno(err, "make '%s' recursively read-only", to);
-	return 0;
-}
-
 int share_bind(const struct share *sh, int src, const char *path, unsigned flags, struct err *err)
 {
-	char from[64], to[PATH_LEN];
-	int r = make_target(sh, path, src, err);
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
+	auto_close int tree = open_tree(
+		src, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (flags & SHARE_FLAT ? 0 : AT_RECURSIVE));
+	int r;
 
-	if (r == 0)
-		r = host_path(to, sh, path, err);
-	if (r < 0)
-		return r;
-	(void)snprintf(from, sizeof(from), "/proc/self/fd/%d", src);
-	if (mount(from, to, NULL, MS_BIND | (flags & SHARE_FLAT ? 0 : MS_REC), NULL) < 0)
-		return err_errno(err, "bind '%s'", path);
-	r = share_publish(sh, path, err);
-	return r == 0 && flags & (SHARE_RO | SHARE_RO_RECURSIVE) ? read_only(to, flags, err) : r;
+	if (tree < 0)
+		return err_errno(err, "copy the mount for '%s'", path);
+	/* Before it is in the share: the VMM's jail gets its copy at once, and later changes of flags do not arrive there. */
+	if (flags & (SHARE_RO | SHARE_RO_RECURSIVE) &&
+		mount_setattr(tree, "", AT_EMPTY_PATH | (flags & SHARE_RO_RECURSIVE ? AT_RECURSIVE : 0), &attr,
+			sizeof(attr)) < 0)
+		return err_errno(err, "make '%s' read-only", path);
+	r = share_graft(sh, tree, path, err);
+	return r < 0 ? r : share_publish(sh, path, err);
 }
 
 int share_graft(const struct share *sh, int tree, const char *path, struct err *err)

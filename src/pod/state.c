@@ -640,7 +640,7 @@ int pod_home_netns(struct pod_home *home, const char *netns, struct err *err)
 static void keep_records(const struct pod_home *home)
 {
 	static const char *const run_rest[] = {"vsock.sock", "shared"};
-	static const char *const state_rest[] = {"volumes", "containers"};
+	static const char *const state_rest[] = {"volumes", "containers", "pod"};
 	char path[PATH_LEN];
 
 	for (size_t i = 0; i < ARRAY_SIZE(run_rest); i++)

@@ -171,7 +171,7 @@ static int volume_init(struct storage *st, size_t index, struct err *err)
 /* ---- the share ---- */
 
 /* Containers may write to /etc/hosts and its like, so these are no part of the read-only tmpfs. */
-static int bind_pod_files(struct storage *st, struct err *err)
+static int open_pod_files(struct storage *st, struct err *err)
 {
 	char path[PATH_LEN];
 	int r = str_format(path, sizeof(path), err, "%s/pod", st->state_dir);
@@ -183,7 +183,7 @@ static int bind_pod_files(struct storage *st, struct err *err)
 	st->pod_fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (st->pod_fd < 0)
 		return err_errno(err, "open '%s'", path);
-	return share_bind(&st->share, st->pod_fd, "pod", 0, err);
+	return share_dir(&st->share, "pod", 0755, err);
 }
 
 int storage_init(struct storage *st, const struct kube_pod *pod, const struct pod_home *home, struct err *err)
@@ -201,7 +201,7 @@ int storage_init(struct storage *st, const struct kube_pod *pod, const struct po
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(folders); i++)
 		r = share_dir(&st->share, folders[i], 0755, err);
 	if (r == 0)
-		r = bind_pod_files(st, err);
+		r = open_pod_files(st, err);
 	for (size_t i = 0; r == 0 && i < pod->n_volumes; i++)
 		r = volume_init(st, i, err);
 	return r;
@@ -215,7 +215,16 @@ void storage_fini(struct storage *st)
 
 int storage_pod_file(struct storage *st, const char *name, const void *bytes, size_t n, struct err *err)
 {
-	return file_write_atomic(st->pod_fd, name, bytes, n, 0644, err);
+	auto_close int fd = -1;
+	char path[PATH_LEN];
+	int r = file_write_atomic(st->pod_fd, name, bytes, n, 0644, err);
+
+	if (r == 0)
+		r = str_format(path, sizeof(path), err, "pod/%s", name);
+	if (r < 0)
+		return r;
+	fd = openat(st->pod_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? err_errno(err, "open '%s'", path) : share_bind(&st->share, fd, path, 0, err);
 }
 
 /* ---- containers ---- */

@@ -4,7 +4,7 @@
  * What a pod's containers see of the host's file systems: the shared folder, which the guest mounts by virtio-fs at
  * GUEST_SHARE. All mounts live in the supervisor's own mount namespace and end with it, however it ends.
  *
- *   shared/pod/{hosts,resolv.conf,hostname}   a folder of the state, bound here: the guest may change it
+ *   shared/pod/{hosts,resolv.conf,hostname}   files of the state, bound here: the guest may write to them
  *   shared/volumes/<name>            emptyDir and hostPath bound here, configMap and secret files written here (tmpfs)
  *   shared/containers/<id>/rootfs    overlay of the image and the container's own layer
  *   shared/containers/<id>/sub/<i>   a volume's subPath, resolved inside the volume and bound here
@@ -23,7 +23,7 @@ struct storage {
 	const struct kube_pod *pod; /* borrowed */
 	char state_dir[PATH_LEN];
 	struct share share;
-	int pod_fd; /* the folder behind shared/pod; -1 when not set up */
+	int pod_fd; /* the folder of the state with what is in shared/pod; -1 when not set up */
 };
 
 /* Makes the shared folder and every volume of the pod. `pod` and `home` are borrowed. */
@@ -31,7 +31,7 @@ int storage_init(
 	struct storage *st, const struct kube_pod *pod, const struct pod_home *home, struct err *err) must_check;
 void storage_fini(struct storage *st);
 
-/* Writes shared/pod/<name>; only before the VM runs. */
+/* Writes shared/pod/<name>, once. */
 int storage_pod_file(struct storage *st, const char *name, const void *bytes, size_t n, struct err *err) must_check;
 
 /* The guest paths of a container's mounts; free with storage_paths_fini. */

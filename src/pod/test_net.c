@@ -17,6 +17,7 @@
 
 #include "base/bytes.h"
 #include "pod/net_impl.h"
+#include "pod/netns.h"
 
 static const uint8_t MAC[6] = {2, 0, 0, 0, 0, 1};
 
@@ -418,9 +419,21 @@ static void what_the_agent_is_told(void **state)
 	assert_int_equal(pod_net_fill(&net, &req, NULL), -EALREADY);
 }
 
+static void the_nodes_own_namespace_is_refused(void **state)
+{
+	struct err err = {0};
+	int fd = -1;
+
+	assert_int_equal(netns_open(&fd, "/proc/self/ns/net", &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "own network namespace"));
+	assert_int_equal(netns_open(&fd, "/proc/self/ns/mnt", &err), -EINVAL);
+	assert_int_equal(fd, -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_nodes_own_namespace_is_refused),
 		cmocka_unit_test(interfaces),
 		cmocka_unit_test(interfaces_of_no_interest),
 		cmocka_unit_test(malformed_interfaces),

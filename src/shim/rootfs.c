@@ -126,7 +126,22 @@ static int shorten(char *data, char dir[PATH_LEN], struct err *err)
 
 /* ---- mounting ---- */
 
-static int mount_one(const Ctrd__Mount *m, const char *to, struct err *err)
+/* Its flags are set before it is in the share: the VMM's jail gets its copy at once, and later changes do not arrive there. */
+static int bind_one(
+	const struct share *sh, const Ctrd__Mount *m, unsigned long flags, const char *within, struct err *err)
+{
+	struct mount_attr attr = {
+		.attr_set = (flags & MS_RDONLY ? MOUNT_ATTR_RDONLY : 0) | (flags & MS_NOSUID ? MOUNT_ATTR_NOSUID : 0) |
+			    (flags & MS_NODEV ? MOUNT_ATTR_NODEV : 0) | (flags & MS_NOEXEC ? MOUNT_ATTR_NOEXEC : 0)};
+	auto_close int tree = open_tree(
+		AT_FDCWD, m->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (flags & MS_REC ? AT_RECURSIVE : 0));
+
+	if (tree < 0 || mount_setattr(tree, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+		return err_errno(err, "rootfs: bind '%.200s'", m->source);
+	return share_graft(sh, tree, within, err);
+}
+
+static int mount_one(const struct share *sh, const Ctrd__Mount *m, const char *to, const char *within, struct err *err)
 {
 	auto_buf struct buf data = BUF_INIT(128 * 1024);
 	char dir[PATH_LEN] = "";
@@ -136,20 +151,19 @@ static int mount_one(const Ctrd__Mount *m, const char *to, struct err *err)
 	if (*m->target && !str_eq(m->target, "/"))
 		return err_set(err, EINVAL, "rootfs: a mount at '%.100s' within it is not supported", m->target);
 	r = parse_options(m, &flags, &data, err);
+	if (r == 0 && flags & MS_BIND)
+		return bind_one(sh, m, flags, within, err);
 	if (r == 0)
 		r = shorten((char *)buf_data(&data), dir, err);
 	if (r < 0)
 		return r;
 	if (*dir && chdir(dir) < 0)
 		return err_errno(err, "rootfs: '%s'", dir);
-	r = mount(m->source, to, m->type, flags, flags & MS_BIND ? NULL : (char *)buf_data(&data)) < 0
+	r = mount(m->source, to, m->type, flags, buf_data(&data)) < 0
 		    ? err_errno(err, "rootfs: mount %s from '%.200s'", m->type, m->source)
 		    : 0;
 	if (*dir && chdir("/") < 0 && r == 0)
 		r = err_errno(err, "rootfs: '/'");
-	if (r == 0 && flags & MS_BIND && flags & ~(unsigned long)(MS_BIND | MS_REC) &&
-		mount(NULL, to, NULL, MS_REMOUNT | (flags & ~(unsigned long)MS_REC), NULL) < 0)
-		r = err_errno(err, "rootfs: remount '%.200s'", m->source);
 	return r;
 }
 
@@ -170,7 +184,7 @@ int rootfs_mount(const struct share *sh, const struct share_host *host, const ch
 		return r < 0 ? err_wrap(err, "rootfs") : share_graft(sh, tree, within, err);
 	}
 	for (size_t i = 0; i < n && r == 0; i++)
-		r = mount_one(mounts[i], to, err);
+		r = mount_one(sh, mounts[i], to, within, err);
 	return r < 0 ? r : share_publish(sh, within, err);
 }
 

@@ -126,7 +126,7 @@ int fs_thread_start(struct fs_thread *t, const struct options *opts, int root_fd
 		r = err_set(err, EMFILE, "fs: %llu descriptors are too few, %llu are needed",
 			(unsigned long long)rl.rlim_cur, (unsigned long long)(2 * others));
 	if (r == 0) {
-		t->fds_max = (unsigned)MIN_OF(rl.rlim_cur - others, (rlim_t)1 << 20);
+		t->fds_max = (unsigned)MIN_OF(rl.rlim_cur - others, (rlim_t)1 << 16);
 		t->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		t->attached_fd = t->attach ? eventfd(0, EFD_CLOEXEC) : -1;
 		r = t->end_fd < 0 || (t->attach && t->attached_fd < 0) ? err_errno(err, "fs: eventfd") : 0;

@@ -92,6 +92,9 @@ int vm_load(struct vm *vm, struct err *err)
 	};
 	int r = boot_load(&vm->ram, &bc, &vm->boot, err);
 
+	/* Whoever gets hold of a thread could open the files anew through them; the mappings do not need them. */
+	close_fd(&vm->cfg.kernel_fd);
+	close_fd(&vm->cfg.initrd_fd);
 	return r < 0 ? r : vcpu_set_entry(&vm->vcpus[0], &vm->boot, err);
 }
 
