@@ -306,14 +306,9 @@ void process_close_stdin(struct process *p)
 {
 	struct process_io *io = &p->io[0];
 
-	if (p->terminal || io->closed)
-		return;
-	if (!io->pump.from) {
+	/* With a stream attached its own end does it, after its last byte, which this call may have overtaken. */
+	if (!p->terminal && !io->closed && !io->pump.from)
 		input_over(p);
-		return;
-	}
-	io->pump.close_when_idle = true;
-	pump_run(&io->pump);
 }
 
 int process_resize(struct process *p, unsigned rows, unsigned columns, struct err *err)

@@ -161,15 +161,8 @@ static void tell(struct exec *x, const char *method, const ProtobufCMessage *req
 
 static void input_finish(struct exec *x)
 {
-	Podvm__Agent__V1__ProcessRequest req = PODVM__AGENT__V1__PROCESS_REQUEST__INIT;
-
+	/* The end comes after the last byte; a call, on a connection of its own, could overtake it. */
 	(void)shutdown(x->in_stream, SHUT_WR);
-	/* The end of the stream says the same to a pipe; a terminal must not be hung up by it. */
-	if (!x->tty) {
-		req.container_id = x->container_id;
-		req.exec_id = x->exec_id;
-		tell(x, "CloseStdin", &req.base);
-	}
 	input_close(x);
 }
 
@@ -533,6 +526,11 @@ static int exec_run(const struct cmd *cmd, int argc, char **argv)
 	if (optind == argc)
 		return cmd_usage(cmd, "give the command to run in pod '%s'", pod);
 	x.args = argv + optind;
+	/* As kubectl does: a pipe has an end, which a terminal in the guest would wait for for ever. */
+	if (x.tty && x.interactive && !isatty(STDIN_FILENO)) {
+		(void)fprintf(stderr, "podvm exec: standard input is no terminal, going on without one\n");
+		x.tty = false;
+	}
 	r = exec_all(&x, pod, &err);
 	exec_fini(&x);
 	if (r < 0)

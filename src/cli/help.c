@@ -166,7 +166,7 @@ static void print_options(const struct cmd *cmd, FILE *f)
 
 void help_print(const struct cmd *cmd, FILE *f)
 {
-	const char *p = cmd->examples;
+	const char *p = cmd->examples ? cmd->examples : "";
 
 	(void)fprintf(f, "podvm %s: %s\n\nUsage: podvm %s [OPTION]...%s%s\n\n", cmd->name, cmd->summary, cmd->name,
 		*cmd->args ? " " : "", cmd->args);
@@ -290,7 +290,7 @@ static void man_options(const struct cmd *cmd, FILE *f)
 
 static void man_examples(const struct cmd *cmd, FILE *f)
 {
-	const char *p = cmd->examples;
+	const char *p = cmd->examples ? cmd->examples : "";
 
 	(void)fputs(".SH EXAMPLES\n", f);
 	while (*p) {
@@ -363,7 +363,8 @@ static void completion_options(FILE *f)
 	for (size_t i = 0; cmd_table[i]; i++) {
 		const struct cmd_option *o;
 
-		(void)fprintf(f, "\t'%s') kind='%s' opts='", cmd_table[i]->name, cmd_table[i]->completes);
+		(void)fprintf(f, "\t'%s') kind='%s' opts='", cmd_table[i]->name,
+			cmd_table[i]->completes ? cmd_table[i]->completes : "");
 		for (size_t k = 0; (o = option_at(cmd_table[i], k)); k++)
 			(void)fprintf(f, "%s--%s", k ? " " : "", o->name);
 		(void)fputs("' ;;\n", f);

@@ -52,3 +52,10 @@ runs_not() { ! runs "$1"; }
 	[ "$(cat out)" = y ]
 	wait_for 30 runs_not "ye[s] "
 }
+
+@test "podvm exec -it without a terminal goes on without one, to the end of its input" {
+	run bash -c "echo 'echo from a pipe; tty' | timeout 60 '$PODVM' exec -it sleeper -- sh"
+	[[ "$output" == *"standard input is no terminal, going on without one"* ]]
+	[[ "$output" == *"from a pipe"* ]]
+	[[ "$output" == *"not a tty"* ]]
+}
