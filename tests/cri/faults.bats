@@ -101,3 +101,15 @@ part_dies() {
 	"$CRI" stop-pod "$POD"
 	"$CRI" rm-pod "$POD"
 }
+
+@test "a pod whose virtual machine cannot start leaves nothing" {
+	containerd_kill
+	PODVM_STATE=$PWD/empty containerd_launch
+	cri_pod shared
+	run "$CRI" run-pod shared.pod.json
+	containerd_kill
+	containerd_launch
+	[ "$status" -eq 125 ]
+	[[ "$output" == *"podvm image build"* ]]
+	cri_assert_clean
+}
