@@ -96,6 +96,20 @@ teardown() { "$CRI" rm-all "$POD"; }
 	done
 }
 
+# CRI_PROCESSES=1000 is the release test; every tenth process is a container of its own, the rest are execs.
+@test "the last byte before an exit always arrives: many processes, random sizes" {
+	mkdir vol
+	head -c 153600 /dev/urandom | base64 -w 0 >vol/text
+	mount='.mounts = [{container_path: "/d", host_path: "'$PWD/vol'"}]'
+	c=$(start_container last 'cp /d/text /dev/shm/text; echo ready; exec sleep 10000' "$mount")
+	wait_for 20 grep -q ready "$LOGS/last.log"
+	run "$CRI" last-bytes "$c" "$POD" last.json "$POD_JSON" /dev/shm/text vol/text --count "${CRI_PROCESSES:-60}" --seed "${CRI_SEED:-$RANDOM}"
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[[ "$output" == "${CRI_PROCESSES:-60} processes, "* ]]
+	"$CRI" exec-sync "$c" -- rm /dev/shm/text
+}
+
 @test "ExecSync ends with an error at its timeout, and its process with it" {
 	c=$(start_container c 'exec sleep 1000')
 	run "$CRI" exec-sync --timeout 1 "$c" -- sleep 777
