@@ -35,9 +35,9 @@ containerd_start() {
 }
 containerd_has_images() { [[ $("$CRI" images | grep -c ^localhost/podvm-) == 3 ]]; }
 
-# Starts the process (again); its pid goes to $CONTAINERD_DIR/pid.
+# Starts the process (again); its pid goes to $CONTAINERD_DIR/pid. $CONTAINERD_SHIMS is a folder where it looks for shims first.
 containerd_launch() {
-	PATH=$CONTAINERD_BIN:$ROOT/b/root/bin:$PATH setsid "$CONTAINERD_BIN/containerd" --config "$CONTAINERD_DIR/config.toml" \
+	PATH=${CONTAINERD_SHIMS:+$CONTAINERD_SHIMS:}$CONTAINERD_BIN:$ROOT/b/root/bin:$PATH setsid "$CONTAINERD_BIN/containerd" --config "$CONTAINERD_DIR/config.toml" \
 		>>"$CONTAINERD_DIR/log" 2>&1 </dev/null 3>&- &
 	echo $! >"$CONTAINERD_DIR/pid"
 	wait_for 30 test -S "$CONTAINERD_ADDRESS" && "$CRI" version >/dev/null || {
