@@ -257,7 +257,8 @@ int vm_start(struct shim *sh, const struct vm_wish *w, struct err *err)
 		(void)str_copy(sh->pod_name, sizeof(sh->pod_name), sh->args.id);
 	if (!*sh->pod_ns)
 		(void)str_copy(sh->pod_ns, sizeof(sh->pod_ns), sh->args.ns);
-	vm_record(sh); /* containerd may kill us when the VM does not start; who buries the pod must know of the cgroups */
+	/* containerd may kill us when the VM does not start: who buries the pod must know of the cgroups. */
+	vm_record(sh);
 	if (w->netns)
 		r = sandbox_network(&sh->sb, w->netns, err);
 	if (r == 0)
