@@ -122,10 +122,12 @@ teardown() { "$CRI" rm-all "$POD"; }
 @test "a terminal: exec -t with its size, resized while it runs" {
 	c=$(start_container c 'exec sleep 1000')
 	run "$CRI" exec -it --size 100x40 --resize-on ready=77x22 --keep-stdin "$c" -- \
-		sh -c 'test -t 0 || exit 9; trap "stty size; exit 3" WINCH; stty size; echo ready; while :; do sleep 0.1; done' </dev/null
+		sh -c 'test -t 0 || exit 9; trap w=1 WINCH; echo ready; i=0
+			# The first size may come as a change, or before the start.
+			until [ -n "$w" ] && [ "$(stty size)" = "22 77" ]; do sleep 0.1; i=$((i + 1)); [ $i -lt 200 ] || exit 8; done
+			stty size; exit 3' </dev/null
 	[ "$status" -eq 3 ]
 	output=${output//$'\r'/}
-	# The first size may come as a change, or before the start.
 	[[ "$output" == *"22 77" ]]
 }
 

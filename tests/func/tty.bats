@@ -29,8 +29,8 @@ tty_pod() {
 		wait 33 111
 		wait icanon
 		size 44 122
-		type sleep 1000\r
-		wait sleep 1000
+		type sh -c "echo st\$((1+1)); exec sleep 1000"\r
+		wait st2
 		type \x03
 		wait ready>
 		type stty size; echo in$((1+1))\r
