@@ -26,7 +26,6 @@
 #define LINES_PER_TURN 64
 
 struct call {
-	struct qmp *q;
 	uint32_t id; /* 0: free */
 	struct loop_timer timer;
 	void (*done)(void *ctx, const struct qmp_message *answer, const struct err *err);
@@ -42,7 +41,6 @@ struct qmp {
 	size_t seen; /* bytes of `in` known to hold no line end */
 	uint32_t last_id;
 	struct call calls[QMP_CALLS_MAX];
-	bool waiting; /* inside qmp_call_wait */
 	struct qmp_message held[HELD_MAX];
 	unsigned n_held;
 	struct loop_timer later; /* delivers what was held, and `closed` */
@@ -111,15 +109,16 @@ static void deliver(struct qmp *q, const struct qmp_message *m)
 	/* A greeting, the answer to the negotiation, or one that came after its time limit. */
 }
 
-/* In the order in which they came. A callback may hold more (qmp_call_wait inside it); those follow. */
+/* In the order in which they came. Each leaves the queue first: a callback may hold more, or drain. */
 static void deliver_held(struct qmp *q)
 {
-	for (unsigned i = 0; i < q->n_held; i++) {
-		struct qmp_message m = q->held[i];
+	while (q->n_held) {
+		struct qmp_message m = q->held[0];
 
+		q->n_held--;
+		memmove(&q->held[0], &q->held[1], q->n_held * sizeof(q->held[0]));
 		deliver(q, &m);
 	}
-	q->n_held = 0;
 }
 
 static void deliver_later(struct loop_timer *t)
@@ -220,15 +219,18 @@ void qmp_drain(struct qmp *q)
 
 	if (!q)
 		return;
-	deliver_held(q);
 	for (unsigned i = 0; i < LINES_PER_TURN; i++) {
-		int r = q->closed ? -EPIPE : next_message(q, &m);
+		int r;
 
+		/* What a callback's qmp_call_wait held came before the lines that are still in the buffer. */
+		deliver_held(q);
+		r = q->closed ? -EPIPE : next_message(q, &m);
 		if (r > 0)
 			deliver(q, &m);
 		else if (r < 0 || fill(q) <= 0)
 			break;
 	}
+	deliver_held(q);
 	if (q->closed)
 		return;
 	/* A peer that never stops writing waits for its next turn; lines already read would not wake the loop. */
@@ -287,7 +289,6 @@ int qmp_call(struct qmp *q, const char *command, unsigned timeout_ms,
 	r = send_command(q, command, id, err);
 	if (r < 0)
 		return r;
-	c->q = q;
 	c->id = id;
 	c->done = done;
 	c->ctx = ctx;

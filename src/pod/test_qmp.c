@@ -284,6 +284,42 @@ static void wait_keeps_events_for_the_loop(void **state)
 	assert_int_equal(qmp_call_wait(rig->q, "cont", 20, &e), -ETIMEDOUT);
 }
 
+struct order {
+	struct qmp *q;
+	char names[16];
+	unsigned n;
+};
+
+static void on_event_that_waits(void *ctx, const struct qmp_message *ev)
+{
+	struct order *o = ctx;
+
+	o->names[o->n++] = ev->name[0];
+	if (ev->name[0] == 'A')
+		assert_int_equal(qmp_call_wait(o->q, "stop", 1000, NULL), 0);
+	else if (ev->name[0] == 'C')
+		qmp_drain(o->q);
+}
+
+static void a_callback_may_wait(void **state)
+{
+	struct rig *rig = *state;
+	struct order o = {0};
+	struct qmp_callbacks cb = {.event = on_event_that_waits, .closed = on_closed, .ctx = &o};
+	int pair[2];
+
+	qmp_free(rig->q);
+	close_fd(&rig->peer);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(qmp_new(&rig->q, rig->loop, pair[0], &cb, NULL), 0);
+	rig->peer = pair[1];
+	o.q = rig->q;
+	say(rig, "{\"event\": \"A\"}\n{\"event\": \"B\"}\n{\"event\": \"C\"}\n{\"event\": \"D\"}\n{\"return\": {}, "
+		 "\"id\": 2}\n{\"event\": \"E\"}\n{\"event\": \"F\"}\n");
+	until(rig, &o.n, 6);
+	assert_string_equal(o.names, "ABCDEF");
+}
+
 static void wait_holds_a_bounded_number(void **state)
 {
 	struct rig *rig = *state;
@@ -388,6 +424,7 @@ int main(void)
 		CLIENT_TEST(time_limit),
 		CLIENT_TEST(calls_are_bounded),
 		CLIENT_TEST(wait_keeps_events_for_the_loop),
+		CLIENT_TEST(a_callback_may_wait),
 		CLIENT_TEST(wait_holds_a_bounded_number),
 		CLIENT_TEST(a_burst_is_delivered_whole),
 		CLIENT_TEST(hangup_while_waiting),
