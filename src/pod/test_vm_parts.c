@@ -303,6 +303,7 @@ static void args_of_a_guest(void **state)
 	cfg.cmdline_extra = "podvm.x=1";
 	assert_int_equal(qemu_args_fill(&a, "qemu", &cfg, 2600000, NULL), 0);
 	assert_string_equal(after(&a, "-smp"), "cpus=3,maxcpus=3,sockets=1,cores=3,threads=1");
+	assert_string_equal(after(&a, "-accel"), "tcg,thread=single");
 	assert_null(strstr(after(&a, "-append"), "noreplace-smp"));
 	assert_true(str_has_suffix(after(&a, "-append"), " podvm.x=1"));
 	cfg.kvm = true;

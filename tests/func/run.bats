@@ -287,15 +287,14 @@ teardown() { assert_clean; }
 		  - name: main
 		    image: $IMAGE
 		    command: [sh, -c, "nproc; cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max; tail /dev/zero"]
-		    resources: {limits: {cpu: 500m, memory: 32Mi}}
+		    resources: {limits: {cpu: 1500m, memory: 32Mi}}
 	Y
 	run "$PODVM" run -q p.yaml
 	echo "$output"
 	[ "$status" -eq 137 ]
-	# One CPU: see README, State, for what is wrong with more of them under emulation.
-	[ "${lines[0]}" = "[main] 1" ]
+	[ "${lines[0]}" = "[main] 2" ]
 	[ "${lines[1]}" = "[main] 33554432" ]
-	[ "${lines[2]}" = "[main] 50000 100000" ]
+	[ "${lines[2]}" = "[main] 150000 100000" ]
 }
 
 @test "a published port is reached from the host" {
