@@ -29,7 +29,7 @@
 #include "rpc/stream.h"
 
 #define SECURE (MS_NOSUID | MS_NODEV | MS_NOEXEC)
-#define BACKLOG 128
+#define BACKLOG 1024 /* the kernel resets what comes when it is full: more than streams and connections there may be */
 #define CONTROLLERS_MAX 512
 
 struct boot_mount {

@@ -12,7 +12,7 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 
-#define VSOCK_BACKLOG 128
+#define VSOCK_BACKLOG 1024 /* as many as the device takes: a client that does not block fails when it is full */
 
 void driver_printable(char *dst, size_t size, const char *src, size_t len)
 {

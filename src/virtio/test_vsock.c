@@ -995,6 +995,28 @@ static void refuses_reserved_cids(void **state)
 	loop_free(loop);
 }
 
+/* One kick for a ring full of packets: there is no second one for what the first turn left. */
+static void a_full_ring_is_taken_whole(void **state)
+{
+	struct guest *g = g_new(NULL);
+	struct vsock_hdr h = g_hdr(GUEST_PORT, 9, VSOCK_OP_RST);
+	unsigned n = 0;
+
+	g_start(g);
+	for (unsigned i = 0; i < G_QUEUE; i++)
+		g_add_tx(g, &h, NULL, 0);
+	assert_true(drv_publish(&g->q[G_TX]));
+	assert_int_equal(g_kick(g, G_TX), 0);
+	g_settle(g);
+	while (drv_used(&g->q[G_TX], NULL, NULL))
+		n++;
+	assert_int_equal(n, G_QUEUE);
+	/* And the next packet is kicked for again. */
+	g_add_tx(g, &h, NULL, 0);
+	assert_true(drv_publish(&g->q[G_TX]));
+	g_free(g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1015,6 +1037,7 @@ int main(void)
 		cmocka_unit_test(nothing_spins_without_room),
 		cmocka_unit_test(hungry_clients_share_the_buffers),
 		cmocka_unit_test(a_batch_is_one_interrupt),
+		cmocka_unit_test(a_full_ring_is_taken_whole),
 		cmocka_unit_test(host_ends_first),
 		cmocka_unit_test(guest_ends_first),
 		cmocka_unit_test(guest_that_takes_no_more_stops_the_client),

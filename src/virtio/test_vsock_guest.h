@@ -18,7 +18,7 @@
 #include "virtio/vsock_packet.h"
 
 #define G_CID 3
-#define G_QUEUE 128
+#define G_QUEUE 256 /* more than the device takes in one turn */
 #define G_RX_PAYLOAD 4096
 #define G_TX_MAX 65536
 #define G_MEM (8u << 20)
@@ -207,7 +207,7 @@ drv_fn bool g_get(struct guest *g, struct g_packet *ret)
 drv_fn void g_add_tx(struct guest *g, const struct vsock_hdr *h, const void *data, uint32_t n)
 {
 	struct drv_buf bufs[] = {{0, VSOCK_HDR_LEN, false}, {g->tx_data, n, false}};
-	unsigned slot = g->q[G_TX].avail_idx % (G_QUEUE / 2);
+	unsigned slot = g->q[G_TX].avail_idx % G_QUEUE;
 
 	bufs[0].gpa = g->tx_hdr + slot * VSOCK_HDR_LEN;
 	vsock_hdr_encode(drv_ptr(&g->vm, bufs[0].gpa), h);

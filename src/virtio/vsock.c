@@ -403,25 +403,22 @@ static void on_packet(struct vsock *vs)
 static int tx_run(struct vsock *vs)
 {
 	struct queue *q = &vs->dev.queues[TXQ];
-	int r = 1;
+	int got = 1, r = 0;
 
-	vs->tx_more = false;
-	for (int i = 0; i < TX_BATCH; i++) {
-		r = queue_pop(q, &vs->chain);
-		if (r <= 0)
+	for (int i = 0; i < TX_BATCH && r == 0; i++) {
+		got = queue_pop(q, &vs->chain);
+		if (got <= 0)
 			break;
 		on_packet(vs);
 		/* The chain's memory is not looked at any more. A push can only fail if on_packet stopped the queue. */
 		r = queue_push(q, vs->chain.head, 0);
-		if (r < 0)
-			break;
 	}
-	if (r > 0) {
-		vs->tx_more = true;
+	/* The queue was not seen empty, so no kick is certain for what is left in it. */
+	vs->tx_more = got > 0 && r == 0;
+	if (vs->tx_more)
 		vsock_work(vs);
-	}
 	virtio_signal(&vs->dev, TXQ);
-	return r < 0 ? r : 0;
+	return MIN_OF(got, r) < 0 ? -EPROTO : 0;
 }
 
 /* ---- events ---- */

@@ -26,7 +26,7 @@ static int server(int type, const char *address, int port)
 		inet_pton(is6 ? AF_INET6 : AF_INET, address, is6 ? (void *)&v6.sin6_addr : (void *)&v4.sin_addr) != 1 ||
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
 		bind(fd, is6 ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4, is6 ? sizeof(v6) : sizeof(v4)) < 0 ||
-		(type == SOCK_STREAM && listen(fd, 64) < 0)) {
+		(type == SOCK_STREAM && listen(fd, 1024) < 0)) {
 		perror(address);
 		exit(1);
 	}
