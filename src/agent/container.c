@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Life of containers. crun makes them (create) and starts further processes in them (exec); the agent does by itself what
+ * Life of containers. crun makes them (create) and starts further processes in them (exec.c); the agent does by itself what
  * would only cost the start of one more program:
  *
  *   start    crun's container waits in a read of /run/crun/<id>/exec.fifo for one byte. `crun start` reads its state and the
@@ -10,7 +10,7 @@
  * A process is our child once crun has ended (the agent is PID 1), so its pid cannot be reused before we reap it. It may
  * end before we know its pid; such ends are kept in a->orphans until the crun job that made it has ended.
  */
-#include "agent/container.h"
+#include "agent/container_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,12 +23,9 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "oci/json.h"
 
 #define CRUN_STATE "/run/crun"
-#define EXEC_JSON_MAX (256u * 1024)
 #define FREEZE_NS (10 * NS_PER_S)
-#define PATH_LEN 192
 
 /* ---- table ---- */
 
@@ -64,7 +61,7 @@ bool container_was_deleted(const struct agent *a, const char *id, const char *ex
 	return false;
 }
 
-static void remember_deleted(struct agent *a, const char *id, const char *exec)
+void container_remember_deleted(struct agent *a, const char *id, const char *exec)
 {
 	a->deleted[a->n_deleted % AGENT_DELETED_MAX] = key_of(id, exec);
 	/* Stays above the maximum once it has been there: the modulus goes on. */
@@ -73,17 +70,16 @@ static void remember_deleted(struct agent *a, const char *id, const char *exec)
 		a->n_deleted = AGENT_DELETED_MAX;
 }
 
-static void reply_empty(struct ttrpc_request *rq)
+void agent_reply_empty(struct ttrpc_request *rq)
 {
 	Podvm__Agent__V1__Empty empty = PODVM__AGENT__V1__EMPTY__INIT;
 
 	ttrpc_reply(rq, &empty.base);
 }
 
-/* The paths of a container; ids are short, so they always fit. */
-static const char *path_in(char dst[PATH_LEN], const struct container *c, const char *name)
+const char *container_path(char dst[CONTAINER_PATH_LEN], const struct container *c, const char *name)
 {
-	(void)snprintf(dst, PATH_LEN, "%s/%s%s%s", CONTAINERS_DIR, c->id, *name ? "/" : "", name);
+	(void)snprintf(dst, CONTAINER_PATH_LEN, "%s/%s%s%s", CONTAINERS_DIR, c->id, *name ? "/" : "", name);
 	return dst;
 }
 
@@ -152,7 +148,7 @@ void container_on_oom(struct agent *a)
 
 static void watch_oom(struct container *c)
 {
-	char path[PATH_LEN];
+	char path[CONTAINER_PATH_LEN];
 
 	(void)snprintf(path, sizeof(path), "%s/%s/%s/memory.events", CGROUP_DIR, PODS_CGROUP, c->id);
 	c->oom_watch = inotify_add_watch(c->agent->oom_src.fd, path, IN_MODIFY);
@@ -168,8 +164,7 @@ void container_orphan(struct agent *a, pid_t pid, int status)
 		a->orphans[a->n_orphans++] = (struct orphan){.pid = pid, .status = status};
 }
 
-/* The process has this pid; it may have ended already. */
-static void got_pid(struct process *p, pid_t pid)
+void container_got_pid(struct process *p, pid_t pid)
 {
 	struct agent *a = p->agent;
 
@@ -184,7 +179,7 @@ static void got_pid(struct process *p, pid_t pid)
 		}
 }
 
-static void forget_orphans(struct agent *a)
+void container_forget_orphans(struct agent *a)
 {
 	if (!a->crun.jobs)
 		a->n_orphans = 0;
@@ -223,10 +218,10 @@ static void on_deleted(struct crun_job *job, int r, const struct err *err)
 		c->state = CONTAINER_ENDED;
 	} else {
 		if (!failed.code)
-			remember_deleted(a, c->id, "");
+			container_remember_deleted(a, c->id, "");
 		release(c);
 	}
-	forget_orphans(a);
+	container_forget_orphans(a);
 	if (!rq)
 		return;
 	if (failed.code)
@@ -234,7 +229,7 @@ static void on_deleted(struct crun_job *job, int r, const struct err *err)
 	else if (r < 0)
 		ttrpc_fail(rq, err);
 	else
-		reply_empty(rq);
+		agent_reply_empty(rq);
 }
 
 /* Removes it with all its processes; answers rq then (with create_err, when that is set). */
@@ -251,26 +246,6 @@ static void start_delete(struct container *c, struct ttrpc_request *rq)
 		on_deleted(&c->delete_job, -err.code, &err);
 }
 
-static void delete_exec(struct process *p, struct ttrpc_request *rq)
-{
-	struct agent *a = p->agent;
-	struct err err = {0};
-
-	if (p->state == PROCESS_STARTING || p->delete_rq) {
-		(void)err_set(&err, EBUSY, "exec %s is being %s", p->id, p->delete_rq ? "deleted" : "started");
-		ttrpc_fail(rq, &err);
-		return;
-	}
-	if (p->state == PROCESS_RUNNING) {
-		p->delete_rq = rq;
-		(void)kill(p->pid, SIGKILL);
-		return; /* goes on in container_exec_ended */
-	}
-	remember_deleted(a, p->container->id, p->id);
-	process_free(p);
-	reply_empty(rq);
-}
-
 void container_delete(struct process *p, struct ttrpc_request *rq)
 {
 	struct container *c = p->container;
@@ -283,38 +258,9 @@ void container_delete(struct process *p, struct ttrpc_request *rq)
 		return;
 	}
 	if (*p->id)
-		delete_exec(p, rq);
+		exec_delete(p, rq);
 	else
 		start_delete(c, rq);
-}
-
-void container_exec_ended(struct process *p)
-{
-	struct ttrpc_request *rq = take_ptr(p->delete_rq);
-
-	if (!rq && !p->abandoned)
-		return;
-	remember_deleted(p->agent, p->container->id, p->id);
-	process_free(p);
-	if (rq)
-		reply_empty(rq);
-}
-
-void container_abandon(struct process *p)
-{
-	p->abandoned = true;
-	switch (p->state) {
-	case PROCESS_RUNNING:
-		log_info("container %s: exec %s: its streams are gone: SIGHUP", p->container->id, p->id);
-		(void)kill(p->pid, SIGHUP);
-		break;
-	case PROCESS_CREATED:
-	case PROCESS_EXITED:
-		container_exec_ended(p);
-		break;
-	default: /* STARTING: on_exec_started comes back here */
-		break;
-	}
 }
 
 void container_ended(struct container *c)
@@ -330,7 +276,7 @@ void container_ended(struct container *c)
 
 /* ---- create ---- */
 
-static int collect(struct process *p, pid_t *ret_pid, const char *pid_file, struct err *err)
+int container_collect(struct process *p, pid_t *ret_pid, const char *pid_file, struct err *err)
 {
 	int r = read_pid(pid_file, ret_pid, err);
 
@@ -342,8 +288,8 @@ static int collect(struct process *p, pid_t *ret_pid, const char *pid_file, stru
 
 static int created(struct container *c, pid_t *ret_pid, struct err *err)
 {
-	char path[PATH_LEN];
-	int r = collect(c->init, ret_pid, path_in(path, c, "pid"), err);
+	char path[CONTAINER_PATH_LEN];
+	int r = container_collect(c->init, ret_pid, container_path(path, c, "pid"), err);
 
 	if (r < 0)
 		return r;
@@ -370,14 +316,13 @@ static void on_created(struct crun_job *job, int r, const struct err *err)
 		r = created(c, &pid, &why);
 	if (r < 0) {
 		c->create_err = why;
-		(void)err_wrap(&c->create_err, "container %s", c->id);
 		start_delete(c, rq);
 		return;
 	}
 	c->state = CONTAINER_CREATED;
 	p->state = PROCESS_CREATED;
-	got_pid(p, pid);
-	forget_orphans(c->agent);
+	container_got_pid(p, pid);
+	container_forget_orphans(c->agent);
 	log_debug("container %s created, pid %d", c->id, (int)pid);
 	if (c->start_at_once && start_init(c, &why) < 0) {
 		c->create_err = why;
@@ -415,7 +360,7 @@ static int write_bundle(struct container *c, const Podvm__Agent__V1__CreateConta
 	auto_oci_spec struct oci_spec spec = {0};
 	auto_close int dir = -1;
 	auto_free char *json = NULL;
-	char path[PATH_LEN], stage[PATH_LEN], cgroup[96];
+	char path[CONTAINER_PATH_LEN], stage[CONTAINER_PATH_LEN], cgroup[96];
 	struct adjust how = {.id = c->id, .cgroup = cgroup, .terminal = req->terminal, .sources = adjust_sources};
 	size_t len;
 	int r = oci_spec_parse(&spec, (const char *)req->oci_spec.data, req->oci_spec.len, err);
@@ -425,7 +370,7 @@ static int write_bundle(struct container *c, const Podvm__Agent__V1__CreateConta
 	if (r < 0)
 		return r;
 	(void)snprintf(cgroup, sizeof(cgroup), "/%s/%s", PODS_CGROUP, c->id);
-	if (mkdir(path_in(path, c, ""), 0700) < 0 || mkdir(path_in(stage, c, "mounts"), 0700) < 0)
+	if (mkdir(container_path(path, c, ""), 0700) < 0 || mkdir(container_path(stage, c, "mounts"), 0700) < 0)
 		return err_errno(err, "make '%s'", path);
 	how.stage = stage;
 	r = adjust_spec(&spec, &how, &c->held, err);
@@ -433,7 +378,7 @@ static int write_bundle(struct container *c, const Podvm__Agent__V1__CreateConta
 		r = oci_spec_write(&spec, &json, &len, err);
 	if (r < 0)
 		return r;
-	dir = open(path_in(path, c, "config.json"), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	dir = open(container_path(path, c, "config.json"), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (dir < 0)
 		return err_errno(err, "make '%s'", path);
 	r = fd_write_all(dir, json, len);
@@ -443,17 +388,26 @@ static int write_bundle(struct container *c, const Podvm__Agent__V1__CreateConta
 	return 0;
 }
 
+void container_name_program(struct process *p, const json_t *process)
+{
+	const char *name = json_string_value(json_array_get(json_object_get(process, "args"), 0));
+
+	(void)snprintf(p->program, sizeof(p->program), "%s", name ? name : "");
+}
+
 static int run_create(struct container *c, struct err *err)
 {
-	char bundle[PATH_LEN], pid_file[PATH_LEN], console[PATH_LEN];
+	char bundle[CONTAINER_PATH_LEN], pid_file[CONTAINER_PATH_LEN], console[CONTAINER_PATH_LEN];
 	struct process *p = c->init;
 	struct crun_start cs = {.what = "create",
-		.args = {"--bundle", path_in(bundle, c, ""), "--pid-file", path_in(pid_file, c, "pid")}};
+		.program = p->program,
+		.args = {"--bundle", container_path(bundle, c, ""), "--pid-file", container_path(pid_file, c, "pid")}};
 	unsigned n = 4;
 	int r = 0;
 
+	container_name_program(p, c->process);
 	if (p->terminal) {
-		r = process_console_listen(p, path_in(console, c, "console"), err);
+		r = process_console_listen(p, container_path(console, c, "console"), err);
 		cs.args[n++] = "--console-socket";
 		cs.args[n++] = console;
 	}
@@ -492,7 +446,6 @@ static int create(
 	if (r == 0)
 		r = run_create(c, err);
 	if (r < 0) {
-		(void)err_wrap(err, "container %s", c->id);
 		release(c);
 		return r;
 	}
@@ -515,7 +468,7 @@ void container_create(struct agent *a, struct ttrpc_request *rq, const Podvm__Ag
 
 static int start_init(struct container *c, struct err *err)
 {
-	char path[PATH_LEN];
+	char path[CONTAINER_PATH_LEN];
 	auto_close int fd = -1;
 
 	if (c->state != CONTAINER_CREATED)
@@ -532,7 +485,7 @@ static int start_init(struct container *c, struct err *err)
 	return 0;
 }
 
-static void reply_started(struct ttrpc_request *rq, pid_t pid)
+void agent_reply_started(struct ttrpc_request *rq, pid_t pid)
 {
 	Podvm__Agent__V1__StartProcessResponse reply = PODVM__AGENT__V1__START_PROCESS_RESPONSE__INIT;
 
@@ -540,151 +493,17 @@ static void reply_started(struct ttrpc_request *rq, pid_t pid)
 	ttrpc_reply(rq, &reply.base);
 }
 
-static const char *exec_path(char dst[PATH_LEN], const struct process *p, const char *suffix)
-{
-	char name[32];
-
-	(void)snprintf(name, sizeof(name), "exec-%u.%s", (unsigned)(p - p->agent->processes), suffix);
-	return path_in(dst, p->container, name);
-}
-
-static void on_exec_started(struct crun_job *job, int r, const struct err *err)
-{
-	struct process *p = container_of(job, struct process, job);
-	struct ttrpc_request *rq = take_ptr(p->start_rq);
-	struct agent *a = p->agent;
-	struct err why = *err;
-	char path[PATH_LEN];
-	pid_t pid = 0;
-
-	(void)unlink(exec_path(path, p, "json"));
-	(void)unlink(exec_path(path, p, "console"));
-	if (r == 0)
-		r = collect(p, &pid, exec_path(path, p, "pid"), &why);
-	if (r < 0) {
-		(void)err_wrap(&why, "container %s: exec %s", p->container->id, p->id);
-		/* It never ran: it can be deleted, and who waits learns it. */
-		process_failed(p, &why);
-		if (p->abandoned)
-			container_exec_ended(p);
-		forget_orphans(a);
-		ttrpc_fail(rq, &why);
-		return;
-	}
-	reply_started(rq, pid);
-	p->state = PROCESS_RUNNING;
-	got_pid(p, pid);
-	forget_orphans(a);
-	if (p->abandoned && p->state == PROCESS_RUNNING)
-		container_abandon(p);
-}
-
-static int start_exec(struct process *p, struct err *err)
-{
-	char json[PATH_LEN], pid_file[PATH_LEN], console[PATH_LEN];
-	struct container *c = p->container;
-	struct crun_start cs = {.what = "exec",
-		.args = {"--detach", "--process", exec_path(json, p, "json"), "--pid-file",
-			exec_path(pid_file, p, "pid")}};
-	unsigned n = 5;
-	int r = 0;
-
-	if (p->state != PROCESS_CREATED)
-		return err_set(err, EBUSY, "exec %s: was started already", p->id);
-	if (c->state != CONTAINER_RUNNING)
-		return err_set(err, EBUSY, "container %s is not running", c->id);
-	if (p->terminal) {
-		r = process_console_listen(p, exec_path(console, p, "console"), err);
-		cs.args[n++] = "--console-socket";
-		cs.args[n++] = console;
-	}
-	cs.args[n++] = c->id;
-	if (r < 0)
-		return r;
-	process_stdio(p, cs.stdio);
-	r = crun_start(&c->agent->crun, &p->job, &cs, on_exec_started, err);
-	if (r < 0)
-		return r;
-	process_handed_over(p);
-	p->state = PROCESS_STARTING;
-	return 0;
-}
-
 void container_start(struct process *p, struct ttrpc_request *rq)
 {
 	struct err err = {0};
-	int r = *p->id ? start_exec(p, &err) : start_init(p->container, &err);
+	int r = *p->id ? exec_start(p, &err) : start_init(p->container, &err);
 
 	if (r < 0)
 		ttrpc_fail(rq, &err);
 	else if (*p->id)
 		p->start_rq = rq;
 	else
-		reply_started(rq, p->pid);
-}
-
-/* ---- exec ---- */
-
-static int write_exec(struct process *p, const Podvm__Agent__V1__CreateExecRequest *req, struct err *err)
-{
-	json_t *process;
-	auto_free char *json = NULL;
-	auto_close int fd = -1;
-	char path[PATH_LEN];
-	size_t len;
-	int r = json_text_parse(
-		&process, (const char *)req->process.data, req->process.len, EXEC_JSON_MAX, OCI_DEPTH_MAX, err);
-
-	if (r < 0)
-		return err_wrap(err, "process");
-	r = adjust_process(process, p->container->process, req->terminal, err);
-	if (r == 0)
-		r = adjust_env(process, (const char *const *)req->add_env, req->n_add_env, err);
-	if (r == 0)
-		r = json_text_write(process, &json, &len, err);
-	json_decref(process);
-	if (r < 0)
-		return r;
-	fd = open(exec_path(path, p, "json"), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return err_errno(err, "make '%s'", path);
-	r = fd_write_all(fd, json, len);
-	return r < 0 ? err_set(err, -r, "write '%s': %s", path, strerror(-r)) : 0;
-}
-
-static int create_exec(struct container *c, const Podvm__Agent__V1__CreateExecRequest *req, struct err *err)
-{
-	struct process *p;
-	int r;
-
-	if (!id_valid(req->exec_id))
-		return err_set(err, EINVAL, "exec id '%.80s' is not valid", req->exec_id);
-	if (c->state != CONTAINER_RUNNING)
-		return err_set(err, EBUSY, "container %s is not running", c->id);
-	if (process_find(c->agent, c->id, req->exec_id))
-		return err_set(err, EEXIST, "exec %s exists", req->exec_id);
-	r = process_new(&p, c, req->exec_id, req->stdin, req->terminal, err);
-	if (r < 0)
-		return r;
-	r = write_exec(p, req, err);
-	if (r < 0) {
-		process_free(p);
-		return r;
-	}
-	p->state = PROCESS_CREATED;
-	if (req->hang_up)
-		process_hang_up(p);
-	return 0;
-}
-
-void container_exec(struct container *c, struct ttrpc_request *rq, const Podvm__Agent__V1__CreateExecRequest *req)
-{
-	struct err err = {0};
-
-	if (create_exec(c, req, &err) < 0)
-		ttrpc_fail(rq, &err);
-	else
-		reply_empty(rq);
+		agent_reply_started(rq, p->pid);
 }
 
 /* ---- signals, freezer ---- */
@@ -726,7 +545,7 @@ static void on_freeze_timer(struct loop_timer *t)
 	struct err err = {0};
 
 	if (cgroup_frozen(c->cgroup_fd)) {
-		reply_empty(take_ptr(c->freeze_rq));
+		agent_reply_empty(take_ptr(c->freeze_rq));
 		return;
 	}
 	if (time_mono_ns() < c->freeze_until) {
@@ -752,7 +571,7 @@ void container_freeze(struct container *c, struct ttrpc_request *rq, bool on)
 	if (r < 0) {
 		ttrpc_fail(rq, &err);
 	} else if (!on) {
-		reply_empty(rq);
+		agent_reply_empty(rq);
 	} else {
 		c->freeze_rq = rq;
 		c->freeze_until = time_mono_ns() + FREEZE_NS;

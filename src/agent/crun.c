@@ -57,7 +57,8 @@ int crun_start(struct crun *crun, struct crun_job *job, const struct crun_start 
 		if (start->stdio[i] >= 0)
 			sp.fds[sp.n_fds++] = (struct spawn_fd){.parent = start->stdio[i], .child = i};
 	sp.fds[sp.n_fds++] = (struct spawn_fd){.parent = log_fd, .child = LOG_FD};
-	*job = (struct crun_job){.done = done, .what = start->what, .pidfd = -1, .log_fd = -1};
+	*job = (struct crun_job){
+		.done = done, .what = start->what, .program = start->program, .pidfd = -1, .log_fd = -1};
 	r = spawn_start(&sp, &job->pid, &job->pidfd, err);
 	if (r < 0) {
 		job->pid = 0;
@@ -81,6 +82,23 @@ const char *crun_last_line(char *text, size_t n)
 	return line ? line + 1 : text;
 }
 
+void crun_explain(struct err *err, const char *what, const char *said, const char *program)
+{
+	static const char missing[] = "executable file `", open_failed[] = "open executable: ", folder[] = "chdir `";
+	const char *name = said + strlen(missing), *end = strstr(said, "` not found");
+
+	if (str_has_prefix(said, missing) && end && end >= name)
+		(void)err_set(err, ENOENT, "executable file '%.*s' not found%s", (int)(end - name), name,
+			memchr(name, '/', (size_t)(end - name)) ? "" : " in $PATH");
+	else if (str_has_prefix(said, open_failed))
+		(void)err_set(err, EACCES, "'%s' cannot be executed: %s", program && *program ? program : "",
+			said + strlen(open_failed));
+	else if (str_has_prefix(said, folder))
+		(void)err_set(err, ENOTDIR, "working folder %s", said + strlen(folder) - 1);
+	else
+		(void)err_set(err, EIO, "crun %s: %s", what, said);
+}
+
 static void explain(struct crun_job *job, int status, struct err *err)
 {
 	char text[MESSAGE_MAX + 1];
@@ -91,7 +109,7 @@ static void explain(struct crun_job *job, int status, struct err *err)
 		(void)err_set(err, ETIMEDOUT, "crun %s did not end in %u s", job->what,
 			(unsigned)(CRUN_DEADLINE_NS / NS_PER_S));
 	else if (*said)
-		(void)err_set(err, EIO, "crun %s: %s", job->what, said);
+		crun_explain(err, job->what, said, job->program);
 	else if (WIFSIGNALED(status))
 		(void)err_set(err, EIO, "crun %s was ended by signal %d", job->what, WTERMSIG(status));
 	else

@@ -22,7 +22,8 @@ struct crun_job {
 	int pidfd;
 	int log_fd; /* memfd that crun logs to */
 	bool timed_out;
-	const char *what; /* "create" ..., static text */
+	const char *what;    /* "create" ..., static text */
+	const char *program; /* that crun is to start, for its error messages; borrowed; NULL: none */
 	struct loop_timer deadline;
 	struct crun_job *next;
 };
@@ -35,6 +36,7 @@ struct crun {
 
 struct crun_start {
 	const char *what;		     /* the subcommand; static text */
+	const char *program;		     /* as in crun_job */
 	const char *args[CRUN_ARGS_MAX + 1]; /* after the subcommand, NULL-terminated */
 	int stdio[3];			     /* -1: /dev/null; borrowed */
 };
@@ -46,3 +48,9 @@ int crun_start(struct crun *crun, struct crun_job *job, const struct crun_start 
 bool crun_reaped(struct crun *crun, pid_t pid, int status);
 /* The last line of `text` (n bytes, changed in place), without "error: " noise, for a message. Never NULL. */
 const char *crun_last_line(char *text, size_t n);
+/*
+ * Turns what crun said when `what` failed into an error. Mistakes of users get the words and codes of the container's own world,
+ * ENOENT for a program that is not there, EACCES for one that cannot be executed, ENOTDIR for the working folder; the rest is
+ * EIO and names crun. `program` may be NULL.
+ */
+void crun_explain(struct err *err, const char *what, const char *said, const char *program);

@@ -50,6 +50,7 @@ struct process {
 	struct agent *agent;
 	struct container *container;
 	char id[STREAM_ID_MAX + 1]; /* "": the first process */
+	char program[64];	    /* what it is to execute, perhaps cut off; for messages */
 	enum process_state state;
 	bool terminal;
 	pid_t pid;

@@ -189,6 +189,38 @@ static void crun_messages(void **state)
 	assert_string_equal(crun_last_line(none, strlen(none)), "");
 }
 
+static void crun_mistakes(void **state)
+{
+	static const struct {
+		const char *said, *program, *want;
+		int code;
+	} rows[] = {
+		{"executable file `nosuch` not found in $PATH: No such file or directory", "nosuch",
+			"executable file 'nosuch' not found in $PATH", ENOENT},
+		{"executable file `/no/such` not found in $PATH: No such file or directory", "/no/such",
+			"executable file '/no/such' not found", ENOENT},
+		{"executable file `` not found in $PATH", "", "executable file '' not found in $PATH", ENOENT},
+		{"executable file `a` b` not found in $PATH", "a` b", "executable file 'a` b' not found in $PATH",
+			ENOENT},
+		{"executable file `cut", "cut", "crun exec: executable file `cut", EIO},
+		{"open executable: Permission denied", "/etc/hosts",
+			"'/etc/hosts' cannot be executed: Permission denied", EACCES},
+		{"open executable: Permission denied", NULL, "'' cannot be executed: Permission denied",
+			EACCES},
+		{"chdir `/x`: No such file or directory", "ls", "working folder `/x`: No such file or directory",
+			ENOTDIR},
+		{"mount `x`: No such file or directory", "ls", "crun exec: mount `x`: No such file or directory", EIO},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct err err = {0};
+
+		crun_explain(&err, "exec", rows[i].said, rows[i].program);
+		assert_string_equal(err.msg, rows[i].want);
+		assert_int_equal(err.code, rows[i].code);
+	}
+}
+
 static void networks(void **state)
 {
 	char text[] = "Inter-| Receive\n face |bytes\n    lo: 10 2 0 0 0 0 0 0 30 4 0 1 0 0 0 0\n  bad: 1 2\n"
@@ -213,6 +245,7 @@ int main(void)
 		cmocka_unit_test(module_list),
 		cmocka_unit_test(kernel_options),
 		cmocka_unit_test(crun_messages),
+		cmocka_unit_test(crun_mistakes),
 		cmocka_unit_test(networks),
 	};
 

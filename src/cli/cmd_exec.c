@@ -390,9 +390,8 @@ static int start(struct exec *x, struct err *err)
 	req.exec_id = x->exec_id;
 	r = call(x, "StartProcess", &req.base, &podvm__agent__v1__start_process_response__descriptor, err);
 	if (r < 0) {
-		x->status = strstr(err->msg, "No such file") || strstr(err->msg, "not found") ? EXIT_NOT_FOUND
-											      : EXIT_CANNOT_START;
-		return r;
+		x->status = err->code == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_START;
+		return err_wrap(err, "container '%s' of pod '%s'", x->container, pod_state_text(&x->pod, "name"));
 	}
 	send_size(x);
 	return ttrpc_call(x->client, AGENT_SERVICE_NAME, "WaitProcess", &req.base,

@@ -113,7 +113,7 @@ static void on_start(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage
 	if (a->mode == DIE_AT_START)
 		_exit(0);
 	if (a->mode == REFUSE_START) {
-		refuse(rq, ENOENT, "executable file `nope` not found in $PATH: No such file or directory");
+		refuse(rq, ENOENT, "executable file 'nope' not found in $PATH");
 		return;
 	}
 	for (int i = 0; i < 3; i++)
