@@ -82,19 +82,32 @@ const char *crun_last_line(char *text, size_t n)
 	return line ? line + 1 : text;
 }
 
+/* The name of `said` when that is prefix, name, suffix and anything; *ret_n is its length. NULL when it is not. */
+static const char *name_in(const char *said, const char *prefix, const char *suffix, int *ret_n)
+{
+	const char *name = said + strlen(prefix), *end;
+
+	if (!str_has_prefix(said, prefix))
+		return NULL;
+	end = strstr(name, suffix);
+	*ret_n = end ? (int)(end - name) : 0;
+	return end ? name : NULL;
+}
+
 void crun_explain(struct err *err, const char *what, const char *said, const char *program)
 {
-	static const char missing[] = "executable file `", open_failed[] = "open executable: ", folder[] = "chdir `";
-	const char *name = said + strlen(missing), *end = strstr(said, "` not found");
+	static const char open_failed[] = "open executable: ";
+	const char *name;
+	int n;
 
-	if (str_has_prefix(said, missing) && end && end >= name)
-		(void)err_set(err, ENOENT, "executable file '%.*s' not found%s", (int)(end - name), name,
-			memchr(name, '/', (size_t)(end - name)) ? "" : " in $PATH");
+	if ((name = name_in(said, "executable file `", "` not found", &n)))
+		(void)err_set(err, ENOENT, "executable file '%.*s' not found%s", n, name,
+			memchr(name, '/', (size_t)n) ? "" : " in $PATH");
+	else if ((name = name_in(said, "chdir `", "`: ", &n)))
+		(void)err_set(err, ENOTDIR, "working folder '%.*s': %s", n, name, name + n + 3);
 	else if (str_has_prefix(said, open_failed))
-		(void)err_set(err, EACCES, "'%s' cannot be executed: %s", program && *program ? program : "",
-			said + strlen(open_failed));
-	else if (str_has_prefix(said, folder))
-		(void)err_set(err, ENOTDIR, "working folder %s", said + strlen(folder) - 1);
+		(void)err_set(
+			err, EACCES, "'%s' cannot be executed: %s", program ? program : "", said + strlen(open_failed));
 	else
 		(void)err_set(err, EIO, "crun %s: %s", what, said);
 }

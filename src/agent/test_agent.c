@@ -205,10 +205,10 @@ static void crun_mistakes(void **state)
 		{"executable file `cut", "cut", "crun exec: executable file `cut", EIO},
 		{"open executable: Permission denied", "/etc/hosts",
 			"'/etc/hosts' cannot be executed: Permission denied", EACCES},
-		{"open executable: Permission denied", NULL, "'' cannot be executed: Permission denied",
-			EACCES},
-		{"chdir `/x`: No such file or directory", "ls", "working folder `/x`: No such file or directory",
+		{"open executable: Permission denied", NULL, "'' cannot be executed: Permission denied", EACCES},
+		{"chdir `/x`: No such file or directory", "ls", "working folder '/x': No such file or directory",
 			ENOTDIR},
+		{"chdir `/x", "ls", "crun exec: chdir `/x", EIO},
 		{"mount `x`: No such file or directory", "ls", "crun exec: mount `x`: No such file or directory", EIO},
 	};
 

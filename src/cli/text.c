@@ -7,27 +7,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-
-/* The length of the UTF-8 character at p (RFC 3629, no surrogates, no overlong forms) and its code; 0: not one. */
-static size_t utf8_next(const uint8_t *p, size_t n, uint32_t *ret)
-{
-	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-	size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc0 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf8 ? 4 : 0;
-	uint32_t code;
-
-	if (len == 0 || len > n)
-		return 0;
-	code = len == 1 ? p[0] : p[0] & (0x7fu >> len);
-	for (size_t i = 1; i < len; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-		code = code << 6 | (p[i] & 0x3f);
-	}
-	if (code < least[len] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
-		return 0;
-	*ret = code;
-	return len;
-}
+#include "base/utf8.h"
 
 static bool obeys(uint32_t code)
 {

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/bytes.h"
+#include "base/utf8.h"
 #include "kube/value.h"
 
 /* A map with all its values escaped may not become larger than this. */
@@ -35,30 +36,20 @@ static bool is_unprintable(uint32_t c)
 	return false;
 }
 
-/* One character of valid UTF-8 (libyaml lets nothing else through); *ret_n is its length. */
-static uint32_t next_char(const unsigned char *p, size_t *ret_n)
-{
-	static const unsigned char mask[] = {0x7f, 0x7f, 0x1f, 0x0f, 0x07};
-	size_t n = *p < 0x80 ? 1 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : 4;
-	uint32_t c = *p & mask[n];
-
-	for (size_t i = 1; i < n; i++)
-		c = c << 6 | (p[i] & 0x3fu);
-	*ret_n = n;
-	return c;
-}
-
 /* As Go's %q. */
 static int append_quoted(struct buf *out, const char *text)
 {
 	static const char escapes[] = "\aa\bb\ff\nn\rr\tt\vv\\\\\"\"";
-	const unsigned char *p = (const unsigned char *)text;
+	const unsigned char *p = (const unsigned char *)text, *end = p + strlen(text);
 	int r = buf_append_str(out, "\"");
 	size_t n;
 
-	for (; r == 0 && *p; p += n) {
-		uint32_t c = next_char(p, &n);
+	for (; r == 0 && p < end; p += n) {
+		uint32_t c = *p;
 		const char *escape = NULL;
+
+		/* Never 0: libyaml lets nothing but UTF-8 through. */
+		n = MAX_OF(utf8_next(p, (size_t)(end - p), &c), (size_t)1);
 
 		for (size_t i = 0; i < sizeof(escapes) - 1; i += 2)
 			if (c == (uint32_t)escapes[i])

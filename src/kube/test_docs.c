@@ -99,7 +99,7 @@ static void test_hello(void **state)
 	assert_int_equal(pod->n_containers, 3);
 	assert_string_equal(pod->containers[1].name, "web");
 	assert_int_equal(pod->containers[1].ports[0].container_port, 8080);
-	assert_string_equal(pod->containers[1].command.v[3], "8080");
+	assert_non_null(strstr(pod->containers[1].args.v[0], "httpd -f -p 8080 "));
 	assert_string_equal(pod->containers[2].name, "logger");
 	assert_string_equal(test_env(&pod->containers[0], "GREETING"), "Hello");
 	for (size_t i = 0; i < pod->n_containers; i++)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/utf8.h"
 
 /* ---- quantities ---- */
 
@@ -416,32 +417,9 @@ int value_base64_decode(const char *text, size_t len, uint8_t *dst, size_t *ret)
 
 /* ---- text ---- */
 
-/* Length of the UTF-8 sequence at p (at most n bytes), 0: malformed, overlong, a surrogate, or beyond U+10FFFF. */
-static size_t utf8_sequence(const uint8_t *p, size_t n)
-{
-	size_t len = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
-
-	if (!len || len > n)
-		return 0;
-	for (size_t i = 1; i < len; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
-		(p[0] == 0xf4 && p[1] > 0x8f))
-		return 0;
-	return len;
-}
-
 bool value_is_text(const uint8_t *bytes, size_t len)
 {
-	for (size_t i = 0; i < len;) {
-		size_t n = bytes[i] ? utf8_sequence(bytes + i, len - i) : 0;
-
-		if (!n)
-			return false;
-		i += n;
-	}
-	return true;
+	return !memchr(bytes, 0, len) && utf8_valid(bytes, len);
 }
 
 /* ---- the nearest name ---- */

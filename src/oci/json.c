@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/bytes.h"
+#include "base/utf8.h"
 
 /* As it stands in JSON text, between quotes; and as it is in memory. */
 #define MARK_TEXT "\"\\u0001u64:"
@@ -434,6 +435,16 @@ static json_t *member_or(json_t *object, const char *key, json_t *made)
 		return v;
 	}
 	return made && json_object_set_new(object, key, made) == 0 ? made : NULL;
+}
+
+json_t *json_lossy(const char *text)
+{
+	auto_free char *copy = strdup(text);
+
+	if (!copy)
+		return NULL;
+	utf8_repair(copy);
+	return json_string(copy);
 }
 
 json_t *json_member_object(json_t *object, const char *key)

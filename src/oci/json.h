@@ -37,6 +37,8 @@ int json_check(json_t *root, const struct json_rule *rules, size_t n, struct err
 /* 0, -ENOMEM, or -EILSEQ when a text is not UTF-8, which JSON cannot hold, or starts with our mark. */
 int json_set_string(json_t *object, const char *key, const char *text) must_check;
 int json_append_string(json_t *array, const char *text) must_check;
+/* A text for people to read, as JSON can hold it: bytes that are not UTF-8 become '?'. NULL: no memory. */
+json_t *json_lossy(const char *text);
 /* The member `key`, made as an empty object (array) when it is absent. Borrowed. NULL: no memory. */
 json_t *json_member_object(json_t *object, const char *key);
 json_t *json_member_array(json_t *object, const char *key);

@@ -251,9 +251,23 @@ static void strings_must_be_utf8(void **state)
 	json_decref(o);
 }
 
+static void texts_for_people(void **state)
+{
+	static const char *const rows[][2] = {
+		{"", ""}, {"gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f"}, {"cut \xe2\x82", "cut ??"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		json_t *v = json_lossy(rows[i][0]);
+
+		assert_string_equal(json_string_value(v), rows[i][1]);
+		json_decref(v);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(texts_for_people),
 		cmocka_unit_test(documents_survive),
 		cmocka_unit_test(reals_of_any_size_are_reals),
 		cmocka_unit_test(hostile_documents_are_refused),

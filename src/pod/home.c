@@ -22,6 +22,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "base/utf8.h"
 #include "pod/host_cgroup.h"
 #include "pod/net.h"
 #include "pod/state_impl.h"
@@ -365,6 +366,9 @@ int pod_home_netns(struct pod_home *home, const char *netns, struct err *err)
 {
 	auto_pod_entry struct pod_entry e = {0};
 
+	/* Whoever cleans up after a crash needs the very path, and JSON holds no other. */
+	if (!utf8_valid(netns, strlen(netns)))
+		return err_set(err, EILSEQ, "network namespace '%.100s': the path is not UTF-8", netns);
 	if (!str_copy(home->netns, sizeof(home->netns), netns))
 		return err_set(err, ENAMETOOLONG, "network namespace '%.100s...'", netns);
 	if (pod_entry_load(&e, home->id) < 0)

@@ -94,13 +94,19 @@ static bool apps_done(const struct pod *pod)
 	return true;
 }
 
+/* What podvm run ends with because of this container. Its record has the kubelet's 128 when it could not be started. */
+static int status_of(const struct pod_container *c)
+{
+	return c->reason && str_eq(c->reason, "StartError") ? 1 : c->exit_code;
+}
+
 static void finish(struct pod *pod)
 {
 	int code = 0;
 
 	for (size_t i = 0; i < pod->spec->n_containers && !code; i++)
 		if (!pod->containers[i].spec->sidecar)
-			code = pod->containers[i].exit_code;
+			code = status_of(&pod->containers[i]);
 	/* A reason without a failed container (deadline, eviction) is a failure all the same. */
 	pod_end(pod, code ? code : *pod->message != '\0', "%s", pod->message);
 }
@@ -186,7 +192,7 @@ static bool run_inits(struct pod *pod)
 			continue;
 		}
 		if (container_done(c)) {
-			pod_end(pod, c->exit_code, "init container %s ended with exit code %d", c->spec->name,
+			pod_end(pod, status_of(c), "init container %s ended with exit code %d", c->spec->name,
 				c->exit_code);
 			return false;
 		}

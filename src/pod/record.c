@@ -4,6 +4,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "oci/json.h"
 #include "pod/pod_impl.h"
 
 static const char *const phase_names[] = {
@@ -76,9 +77,9 @@ json_t *sandbox_vm_json(const struct sandbox *sb)
 	for (unsigned i = 0; i < n; i++)
 		(void)json_array_append_new(
 			processes, json_pack("{s:s s:i}", "name", list[i].name, "pid", list[i].pid));
-	return json_pack("{s:s s:s s:i s:I s:I s:s s:o}", "driver", sb->driver ? sb->driver->name : "", "reason",
-		sb->driver_reason, "vcpus", (int)sb->vcpus, "memory", (json_int_t)sb->memory, "cid",
-		(json_int_t)sb->cid, "kernel", sb->kernel, "processes", processes);
+	return json_pack("{s:s s:o s:i s:I s:I s:o s:o}", "driver", sb->driver ? sb->driver->name : "", "reason",
+		json_lossy(sb->driver_reason), "vcpus", (int)sb->vcpus, "memory", (json_int_t)sb->memory, "cid",
+		(json_int_t)sb->cid, "kernel", json_lossy(sb->kernel), "processes", processes);
 }
 
 static json_t *ports_json(const struct pod *pod)
@@ -135,12 +136,12 @@ void record_write(struct pod *pod)
 
 	for (size_t i = 0; i < pod->spec->n_containers; i++)
 		(void)json_array_append_new(containers, container_json(&pod->containers[i]));
-	state = json_pack("{s:i s:s s:s s:s s:s s:b s:s s:s s:i s:I s:I s:s s:o s:o s:o s:o s:o}", "version", 1, "id",
+	state = json_pack("{s:i s:s s:s s:s s:s s:b s:s s:o s:i s:I s:I s:o s:o s:o s:o s:o s:o}", "version", 1, "id",
 		pod->sb.home.id, "name", pod->spec->name, "namespace", pod->spec->ns, "uid", pod->spec->uid, "detached",
-		pod->opts.detached, "phase", phase_name(pod->phase), "message", pod->message, "exitCode",
+		pod->opts.detached, "phase", phase_name(pod->phase), "message", json_lossy(pod->message), "exitCode",
 		pod->exit_code, "createdNs", (json_int_t)pod->created_ns, "finishedNs", (json_int_t)pod->finished_ns,
-		"source", pod->opts.source ? pod->opts.source : "", "vm", sandbox_vm_json(&pod->sb), "containers",
-		containers, "ports", ports_json(pod), "volumes", volumes_json(pod), "timings",
+		"source", json_lossy(pod->opts.source ? pod->opts.source : ""), "vm", sandbox_vm_json(&pod->sb),
+		"containers", containers, "ports", ports_json(pod), "volumes", volumes_json(pod), "timings",
 		sandbox_timings_json(&pod->sb));
 	/* A state that cannot be written (disk full) must not take the pod down: the old one stays readable. */
 	if (!state)

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/bytes.h"
+#include "base/utf8.h"
 #include "rpc/ttrpc_impl.h"
 
 /* The first line of a code gives its errno; the first line of an errno gives its code. */
@@ -70,24 +71,13 @@ int ttrpc_errno_from_code(enum ttrpc_code code)
 	return EIO;
 }
 
-/* Length of the printable UTF-8 sequence at p, 0 if there is none. No C0 or C1 control, surrogate or overlong form. */
+/* Length of the character at p, 0 if it is none or a control character (C0, C1). */
 static size_t printable(const uint8_t *p, size_t n)
 {
-	static const uint32_t least[] = {0, 0, 0xa0, 0x800, 0x10000};
-	size_t len = p[0] < 0x80 ? 1 : p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : p[0] >= 0xc0 ? 2 : 0;
-	uint32_t c;
+	uint32_t code;
+	size_t len = utf8_next(p, n, &code);
 
-	if (len == 1)
-		return p[0] >= 0x20 && p[0] != 0x7f;
-	if (!len || len > n || p[0] > 0xf4)
-		return 0;
-	c = p[0] & (0x7fu >> len);
-	for (size_t i = 1; i < len; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (p[i] & 0x3f);
-	}
-	return c >= least[len] && c <= 0x10ffff && (c < 0xd800 || c > 0xdfff) ? len : 0;
+	return len && code >= 0x20 && (code < 0x7f || code >= 0xa0) ? len : 0;
 }
 
 void ttrpc_text(char *dst, size_t size, const void *src, size_t n)

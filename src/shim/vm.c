@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "oci/json.h"
 #include "pod/host_cgroup.h"
 #include "shim/shim.h"
 
@@ -51,13 +52,13 @@ void vm_record(struct shim *sh)
 
 	if (!sh->sb.loop)
 		return;
-	state = json_pack("{s:i s:s s:s s:s s:s s:b s:s s:s s:i s:I s:I s:s s:o s:o s:o s:o s:o s:{s:s s:s} s:o}",
+	state = json_pack("{s:i s:s s:s s:s s:s s:b s:s s:o s:i s:I s:I s:s s:o s:o s:o s:o s:o s:{s:s s:s} s:o}",
 		"version", 1, "id", sh->sb.home.id, "name", sh->pod_name, "namespace", sh->pod_ns, "uid", sh->pod_uid,
-		"detached", 1, "phase", phases[sh->vm], "message", sh->down_why, "exitCode", (int)sh->exit_status,
-		"createdNs", (json_int_t)sh->created_ns, "finishedNs", (json_int_t)sh->ended_ns, "source", "containerd",
-		"vm", sandbox_vm_json(&sh->sb), "containers", tasks_json(sh), "ports", json_array(), "volumes",
-		json_array(), "timings", sandbox_timings_json(&sh->sb), "containerd", "namespace", sh->args.ns, "id",
-		sh->args.id, "cgroups", host_cgroup_json(sh->cgroup));
+		"detached", 1, "phase", phases[sh->vm], "message", json_lossy(sh->down_why), "exitCode",
+		(int)sh->exit_status, "createdNs", (json_int_t)sh->created_ns, "finishedNs", (json_int_t)sh->ended_ns,
+		"source", "containerd", "vm", sandbox_vm_json(&sh->sb), "containers", tasks_json(sh), "ports",
+		json_array(), "volumes", json_array(), "timings", sandbox_timings_json(&sh->sb), "containerd",
+		"namespace", sh->args.ns, "id", sh->args.id, "cgroups", host_cgroup_json(sh->cgroup));
 	if (!state)
 		log_warn("state not written: out of memory, ignoring");
 	else if (pod_home_write(&sh->sb.home, state, &err) < 0)

@@ -65,9 +65,16 @@ setup() {
 	[ "$(printf 'one\ntwo\n' | "$PODVM" exec -i web -- wc -l)" -eq 2 ]
 	[ "$("$PODVM" exec web -- sh -c 'echo $COLOUR; pwd; id -u')" = $'red\n/tmp\n0' ]
 	[ "$("$PODVM" exec -e COLOUR=blue -w / -u 65534 web -- sh -c 'echo $COLOUR; pwd; id -u')" = $'blue\n/\n65534' ]
-	run "$PODVM" exec web -- /no/such/program
-	[ "$status" -eq 127 ] || [ "$status" -eq 1 ] || [ "$status" -eq 126 ]
-	[[ "$output" == *"/no/such/program"* ]]
+	run -127 "$PODVM" exec web -- /no/such/program
+	[ "$output" = "podvm: container 'main' of pod 'web': executable file '/no/such/program' not found" ]
+	run -127 "$PODVM" exec web -- nosuch
+	[ "$output" = "podvm: container 'main' of pod 'web': executable file 'nosuch' not found in \$PATH" ]
+	run "$PODVM" exec web -- /etc/hosts
+	[ "$status" -eq 126 ]
+	[ "$output" = "podvm: container 'main' of pod 'web': '/etc/hosts' cannot be executed: Permission denied" ]
+	run "$PODVM" exec -w /nosuch web -- pwd
+	[ "$status" -eq 126 ]
+	[ "$output" = "podvm: container 'main' of pod 'web': working folder '/nosuch': No such file or directory" ]
 	run "$PODVM" exec web -- sh -c 'kill -9 $$'
 	[ "$status" -eq 137 ]
 }

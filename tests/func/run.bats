@@ -426,3 +426,11 @@ teardown() { assert_clean; }
 	[ "$(tail -n 1 out)" = "[main] last-without-newline" ]
 	[ "$(sed -n 's/^\[main\] //p' out | head -n 200000 | md5sum)" = "$(seq 1 200000 | md5sum)" ]
 }
+
+@test "a file whose name is no UTF-8: the pod has a record all the same" {
+	pod name Never "$(sh_container main 'sleep 100')"
+	mv name.yaml $'n\xffme.yaml'
+	"$PODVM" run -d -q $'n\xffme.yaml'
+	[ "$("$PODVM" inspect name | jq -r '.source, .phase')" = $'n?me.yaml\nRunning' ]
+	"$PODVM" rm -f name
+}
