@@ -14,8 +14,6 @@
 #include "pod/relay.h"
 #include "pod/sk_lookup.h"
 
-#define BACKLOG 128
-
 struct forward {
 	struct relay relay;
 	struct relay_listener listeners[2];
@@ -55,7 +53,7 @@ static int listen_in(int *ret, int netns, int family, struct err *err)
 			return 0; /* disable_ipv6 */
 		return err_errno(err, "bind to localhost");
 	}
-	if (listen(fd, BACKLOG) < 0)
+	if (listen(fd, RELAY_BACKLOG) < 0)
 		return err_errno(err, "listen on localhost");
 	*ret = take_fd(&fd);
 	return 0;

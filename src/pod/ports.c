@@ -29,7 +29,7 @@ static int listen_on(struct ports *ports, const struct kube_container *c, const 
 	if (fd < 0)
 		return err_errno(err, "socket");
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, 128) < 0)
+	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, RELAY_BACKLOG) < 0)
 		return err_errno(err,
 			"container %s: publish port %u on 127.0.0.1 (set another hostPort, or end what uses it)",
 			c->name, host_port);

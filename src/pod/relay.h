@@ -3,13 +3,15 @@
 /*
  * TCP connections of the host carried into the guest: each is accepted from a listener, and over vsock the agent dials the
  * guest's own localhost. Bytes go both ways through one small buffer a direction, so a slow reader slows its writer; the
- * end of one direction is passed on as half-close, a reset (or a port where nobody listens) as a reset.
+ * end of one direction is passed on as half-close, a port where nobody listens as a reset. A reset by the guest's server arrives
+ * as the end of both directions: Linux has no way to reset a vsock connection.
  *
  * At most RELAY_CONNS_MAX connections of a relay are open at once; further ones wait in the listeners' backlogs.
  */
 #include "base/loop.h"
 
 #define RELAY_CONNS_MAX 256
+#define RELAY_BACKLOG 4096 /* for listen(2); when it overflows, the kernel resets clients */
 
 struct relay_conn;
 struct relay;
