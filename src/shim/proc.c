@@ -93,7 +93,11 @@ int proc_paths(struct proc *p, const char *in, const char *out, const char *erro
 
 uint32_t proc_pid(const struct proc *p)
 {
-	return p->state == PROC_STOPPED ? 0 : vm_pid(p->task->shim);
+	const struct task *t = p->task;
+
+	if (p->state == PROC_STOPPED)
+		return 0;
+	return t->kind == SPEC_CONTAINER && !*p->exec_id ? SHIM_PID_BASE + t->number : vm_pid(t->shim);
 }
 
 Ctrd__Status proc_status(const struct proc *p)

@@ -24,6 +24,12 @@
 #define SHIM_WAITERS_MAX 64
 #define SHIM_CONNS_MAX 32 /* containerd has one, or one a container */
 #define SHIM_CALLS_MAX 512
+/*
+ * Containers have pids of their own above what a process of the host can have (the kernel's PID_MAX_LIMIT), because containerd names
+ * a PID namespace to join by such a pid, and nothing else tells which container is meant.
+ */
+#define SHIM_PID_BASE 4194304u
+#define SHIM_PID_NUMBERS (1u << 30)
 
 struct shim;
 struct task;
@@ -84,9 +90,10 @@ struct task {
 	char *json; /* the spec for the guest, until it was sent */
 	size_t json_len;
 	size_t n_mounts;
-	bool mounted;	/* it has folders in the share */
-	bool in_guest;	/* CreateContainer was sent */
-	bool joins_pid; /* its spec names a PID namespace to join */
+	bool mounted;	    /* it has folders in the share */
+	bool in_guest;	    /* CreateContainer was sent */
+	uint32_t number;    /* SPEC_CONTAINER: its pid is SHIM_PID_BASE + number; 1 to SHIM_PID_NUMBERS */
+	uint32_t joins_pid; /* the pid whose PID namespace its spec names; 0: a new one */
 	struct proc init;
 	struct proc *execs;
 	unsigned n_execs;
@@ -116,7 +123,7 @@ struct shim {
 
 	struct task *tasks;
 	unsigned n_tasks;
-	bool own_pid_seen; /* a container with a PID namespace of its own was made: the pod shares none */
+	uint32_t last_number; /* of a task */
 
 	/* Sandbox API */
 	bool by_sandbox_api;
@@ -194,6 +201,7 @@ void proc_kill(struct proc *p, struct ttrpc_request *rq, uint32_t signal, bool a
 void proc_ended(struct proc *p, uint32_t status);
 /* It has ended: event, waiters. Once. */
 void proc_exited(struct proc *p, uint32_t status);
+/* For containerd: that of a container's first process is above SHIM_PID_BASE, any other is the VM's. 0: it has ended. */
 uint32_t proc_pid(const struct proc *p);
 Ctrd__Status proc_status(const struct proc *p);
 void proc_oom(struct proc *p);

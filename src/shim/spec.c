@@ -77,6 +77,28 @@ const char *spec_namespace_path(const struct oci_spec *spec, const char *type)
 	return path && *path ? path : NULL;
 }
 
+int spec_pid_namespace(const struct oci_spec *spec, uint32_t *ret, struct err *err)
+{
+	const char *path = spec_namespace_path(spec, "pid"), *rest = path;
+	char number[16] = "";
+	uint64_t pid = 0;
+	size_t n;
+
+	*ret = 0;
+	if (!path)
+		return 0;
+	if (str_has_prefix(path, "/proc/")) {
+		rest += strlen("/proc/");
+		n = strcspn(rest, "/");
+		(void)snprintf(number, sizeof(number), "%.*s", (int)MIN_OF(n, sizeof(number) - 1), rest);
+		rest += n;
+	}
+	if (!str_eq(rest, "/ns/pid") || str_to_u64(number, INT32_MAX, &pid, NULL) < 0 || pid == 0)
+		return err_set(err, EINVAL, "linux.namespaces: pid: '%.200s' is not /proc/PID/ns/pid", path);
+	*ret = (uint32_t)pid;
+	return 0;
+}
+
 static const struct {
 	const char *type, *field, *instead;
 } host_namespaces[] = {

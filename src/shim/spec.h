@@ -31,6 +31,11 @@ const char *spec_text(const struct oci_spec *spec, const char *key); /* an annot
 int spec_check_namespaces(const struct oci_spec *spec, struct err *err) must_check;
 /* That error, for "network", "pid" or "ipc". */
 int spec_refuse_namespace(const char *type, struct err *err) must_check;
+/*
+ * The pid in "/proc/PID/ns/pid", when the spec names a PID namespace to join by such a path; 0: it is a new one. -EINVAL: another
+ * kind of path.
+ */
+int spec_pid_namespace(const struct oci_spec *spec, uint32_t *ret, struct err *err) must_check;
 /* The path of the namespace of that type, NULL when it is a new one, or absent. Borrowed. */
 const char *spec_namespace_path(const struct oci_spec *spec, const char *type);
 /*

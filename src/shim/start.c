@@ -361,16 +361,35 @@ int shim_delete(struct shim_args *args, struct err *err)
 	return r < 0 ? err_set(err, -r, "write to stdout: %s", strerrordesc_np(-r)) : 0;
 }
 
+#define TYPE_FEATURES "types.containerd.io/opencontainers/runtime-spec/1/features/Features"
+
+/*
+ * What the kubelet has to know before it hands us a Pod: a volume can be read-only with all that is mounted below it ("rro"); there are no
+ * user namespaces. containerd 2.1 asks runc only, newer ones any runtime.
+ */
+static const char features[] =
+	"{\"ociVersionMin\":\"1.0.0\",\"ociVersionMax\":\"1.1.0\","
+	"\"mountOptions\":[\"bind\",\"private\",\"rbind\",\"ro\",\"rprivate\",\"rro\",\"rslave\",\"rw\",\"slave\"],"
+	"\"linux\":{\"namespaces\":[\"cgroup\",\"ipc\",\"mount\",\"network\",\"pid\",\"uts\"],"
+	"\"cgroup\":{\"v1\":false,\"v2\":true},\"seccomp\":{\"enabled\":true},"
+	"\"apparmor\":{\"enabled\":false},\"selinux\":{\"enabled\":false},"
+	"\"mountExtensions\":{\"idmap\":{\"enabled\":false}}}}";
+
 int shim_info(struct err *err)
 {
 	Ctrd__RuntimeInfo info = CTRD__RUNTIME_INFO__INIT;
 	Ctrd__RuntimeVersion version = CTRD__RUNTIME_VERSION__INIT;
-	uint8_t bytes[256];
+	Ctrd__Any any = CTRD__ANY__INIT;
+	uint8_t bytes[sizeof(features) + 256];
 	int r;
 
 	version.version = (char *)(uintptr_t)PODVM_VERSION;
 	info.name = (char *)(uintptr_t) "io.containerd.podvm.v2";
 	info.version = &version;
+	any.type_url = (char *)(uintptr_t)TYPE_FEATURES;
+	any.value.data = (uint8_t *)(uintptr_t)features;
+	any.value.len = sizeof(features) - 1;
+	info.features = &any;
 	r = fd_write_all(STDOUT_FILENO, bytes, ctrd__runtime_info__pack(&info, bytes));
 	return r < 0 ? err_set(err, -r, "write to stdout: %s", strerrordesc_np(-r)) : 0;
 }

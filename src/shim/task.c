@@ -186,34 +186,22 @@ static void on_created(void *ctx, const ProtobufCMessage *reply, const struct er
 		proc_created(&t->init);
 }
 
-/*
- * The name of the PID namespace for the agent. containerd gives the path of a process's, and all our tasks have the same process,
- * so what is meant follows from the others: when the pod shares one, its first container has a path too; otherwise the path
- * belongs to the target of a debugging container, which must be the only one.
- */
+/* The name of the PID namespace for the agent: that of another container, or the one that all containers share. */
 static int pid_namespace(const struct task *t, const char **ret, struct err *err)
 {
-	const struct task *target = NULL;
-	bool shared = !t->shim->own_pid_seen;
-
-	*ret = "";
-	if (!t->joins_pid)
+	*ret = t->joins_pid ? "*" : "";
+	if (t->joins_pid <= SHIM_PID_BASE)
 		return 0;
 	for (const struct task *o = t->shim->tasks; o; o = o->next) {
-		if (o == t || o->kind == SPEC_SANDBOX || o->joins_pid)
+		if (o == t || o->kind != SPEC_CONTAINER || SHIM_PID_BASE + o->number != t->joins_pid)
 			continue;
-		if (shared || o->init.state != PROC_RUNNING)
-			continue;
-		if (target)
-			return err_set(err, EINVAL,
-				"the PID namespace of another container: the pod has several, and containerd does not "
-				"say which one is meant; use shareProcessNamespace");
-		target = o;
+		if (o->init.state != PROC_RUNNING)
+			return err_set(err, EBUSY, "the PID namespace of container '%s': it is not running", o->id);
+		*ret = o->agent_id;
+		return 0;
 	}
-	if (!shared && !target)
-		return err_set(err, EBUSY, "the PID namespace of another container: none is running");
-	*ret = shared ? "*" : target->agent_id;
-	return 0;
+	return err_set(
+		err, ENOENT, "the PID namespace of another container: the pod has none with the pid %u", t->joins_pid);
 }
 
 static void send_create(struct task *t)
@@ -280,8 +268,11 @@ static int prepare(struct task *t, struct oci_spec *spec, const Ctrd__CreateTask
 		.ctx = t};
 	int r;
 
-	t->joins_pid = spec_namespace_path(spec, "pid") != NULL;
-	t->shim->own_pid_seen |= !t->joins_pid;
+	r = spec_pid_namespace(spec, &t->joins_pid, err);
+	if (r == 0 && t->joins_pid && t->kind == SPEC_SINGLE)
+		r = err_set(err, EINVAL, "the PID namespace of another process: the container has a VM of its own");
+	if (r < 0)
+		return r;
 	t->mounted = true;
 	r = rootfs_prepare(&t->shim->share, t->agent_id, err);
 	if (r == 0)
@@ -365,6 +356,7 @@ void task_create(struct shim *sh, struct ttrpc_request *rq, const Ctrd__CreateTa
 		return;
 	}
 	t->shim = sh;
+	t->number = sh->last_number = sh->last_number % SHIM_PID_NUMBERS + 1;
 	(void)str_copy(t->id, sizeof(t->id), req->id);
 	task_agent_id(t->agent_id, req->id);
 	proc_init(&t->init, t, "");

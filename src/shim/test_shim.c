@@ -196,6 +196,43 @@ static void host_namespaces_are_refused(void **state)
 	}
 }
 
+static void pid_namespaces_by_path(void **state)
+{
+	static const struct {
+		const char *path; /* JSON */
+		int r;
+		uint32_t pid;
+	} rows[] = {
+		{"\"/proc/1234/ns/pid\"", 0, 1234},
+		{"\"/proc/4194305/ns/pid\"", 0, 4194305},
+		{"\"/proc/2147483647/ns/pid\"", 0, 2147483647},
+		{"\"\"", 0, 0},
+		{"null", 0, 0},
+		{"\"/proc/0/ns/pid\"", -EINVAL, 0},
+		{"\"/proc/2147483648/ns/pid\"", -EINVAL, 0},
+		{"\"/proc/99999999999999999999/ns/pid\"", -EINVAL, 0},
+		{"\"/proc/self/ns/pid\"", -EINVAL, 0},
+		{"\"/proc//ns/pid\"", -EINVAL, 0},
+		{"\"/proc/12/ns/net\"", -EINVAL, 0},
+		{"\"/proc/12/ns/pid/x\"", -EINVAL, 0},
+		{"\"/run/ns/pid\"", -EINVAL, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		auto_oci_spec struct oci_spec spec = {0};
+		char json[200];
+		uint32_t pid = 7;
+		int r;
+
+		(void)snprintf(json, sizeof(json), "{\"linux\":{\"namespaces\":[{\"type\":\"pid\",\"path\":%s}]}}",
+			rows[i].path);
+		parse(&spec, json);
+		r = spec_pid_namespace(&spec, &pid, NULL);
+		if (r != rows[i].r || pid != rows[i].pid)
+			fail_msg("%s: %d, pid %u", rows[i].path, r, pid);
+	}
+}
+
 static void size_of_the_pod(void **state)
 {
 	static const struct {
@@ -345,6 +382,7 @@ int main(void)
 		cmocka_unit_test(answers_fit_the_version),
 		cmocka_unit_test(ids),
 		cmocka_unit_test(host_namespaces_are_refused),
+		cmocka_unit_test(pid_namespaces_by_path),
 		cmocka_unit_test(size_of_the_pod),
 		cmocka_unit_test(mounts_become_the_guests),
 		cmocka_unit_test(what_a_vm_cannot_do),

@@ -269,11 +269,50 @@ limit() { "$CRI" exec-sync "$c" -- sh -c "cat /sys/fs/cgroup/$1 2>/dev/null || c
 	[ "$output" = word ]
 }
 
-@test "a debugging container joins the PID namespace of its target" {
-	target=$(start_container target 'exec sleep 4321')
-	run run_container debug 'ps -o pid,args | grep -v grep | grep "sleep 4321"' '.linux.security_context.namespace_options = {pid: "TARGET", target_id: "'$target'"}'
-	[ "$status" -eq 0 ]
-	[[ "$output" == *"1 sleep 4321" ]]
+@test "debugging containers join the PID namespace of their target, whatever else runs; one that has ended cannot be joined" {
+	other=$(start_container other 'exec sleep 4320')
+	target=$(start_container target 'echo mine >/tmp/mark; exec sleep 4321')
+	for t in "$target" "$other"; do
+		n=$([ "$t" = "$target" ] && echo 4321 || echo 4320)
+		run run_container "debug$n" 'ps -o pid,args | grep -v grep | grep "sleep 432"; cat /proc/1/root/tmp/mark 2>&1; kill -0 1; echo $?' \
+			'.linux.security_context.namespace_options = {pid: "TARGET", target_id: "'"$t"'"}
+			| .linux.security_context.capabilities = {add_capabilities: ["SYS_PTRACE"]}'
+		[ "$status" -eq 0 ]
+		[[ "${lines[0]}" == *"1 sleep $n" ]]
+		[ "${lines[2]}" = 0 ]
+		[ "$n" = 4320 ] || [ "${lines[1]}" = mine ]
+		[ "${#lines[@]}" -eq 3 ]
+	done
+	"$CRI" stop --grace 0 "$target"
+	cri_container late 'true' '.linux.security_context.namespace_options = {pid: "TARGET", target_id: "'"$target"'"}'
+	run "$CRI" run "$POD" late.json "$POD_JSON"
+	[ "$status" -eq 125 ]
+	[[ "$output" == *"running"* ]]
+}
+
+@test "probes and hooks: by exec, by HTTP and TCP to the pod's address" {
+	ip=$("$CRI" pod "$POD" | jq -r .network.ip)
+	c=$(start_container app 'mkdir /w; echo fine >/w/health; until [ -e /tmp/post-start ]; do sleep 0.1; done
+		httpd -p 8088 -h /w; trap "test -e /tmp/pre-stop && exit 3" TERM; while :; do sleep 0.1; done')
+	# postStart: an exec right after the start. Until then nothing listens, and the probe is refused.
+	run wget -qO- -T 5 "http://$ip:8088/health"
+	[ "$status" -ne 0 ]
+	run socat -u OPEN:/dev/null "TCP:$ip:8088"
+	[ "$status" -ne 0 ]
+	[[ "$output" == *"Connection refused"* ]]
+	"$CRI" exec-sync "$c" -- touch /tmp/post-start
+	answers() { [ "$(wget -qO- -T 5 "http://$ip:8088/health")" = fine ]; }
+	wait_for 20 answers
+	socat -u OPEN:/dev/null "TCP:$ip:8088"
+	run wget -SO- -T 5 "http://$ip:8088/nothing"
+	[[ "$output" == *404* ]]
+	run "$CRI" exec-sync --timeout 20 "$c" -- sh -c 'test -e /tmp/unready || { echo not yet; exit 7; }'
+	[ "$status" -eq 7 ]
+	[ "$output" = "not yet" ]
+	# preStop: an exec that has to end before SIGTERM.
+	"$CRI" exec-sync "$c" -- touch /tmp/pre-stop
+	"$CRI" stop --grace 20 "$c"
+	[ "$("$CRI" wait "$c")" = "3 Error" ]
 }
 
 @test "processes of a container see themselves only" {

@@ -104,6 +104,14 @@ is_running() { [[ $(task_status "$1") == RUNNING ]]; }
 	cri_assert_clean 20
 }
 
+@test "-info tells the runtime's features, among them recursive read-only mounts, and that there are no user namespaces" {
+	"$ROOT/b/root/bin/containerd-shim-podvm-v2" -info </dev/null | grep -ao '{.*}' >features.json
+	[ "$(jq -c '[(.mountOptions | index("rro") != null), (.linux.namespaces | index("user")), .linux.mountExtensions.idmap.enabled]' features.json)" = '[true,null,false]' ]
+	# containerd's own reader: 1.x does not ask.
+	[[ $CONTAINERD_VERSION == 2 ]] || return 0
+	[ "$(k8s_ctr plugins inspect-runtime --runtime=io.containerd.podvm.v2 | jq -r '.Features.mountOptions | index("rro") != null')" = true ]
+}
+
 @test "the shim is small" {
 	run_ctr -d "$IMAGE" eight sh -c 'exec sleep 1000'
 	rss=$(awk '/^VmRSS/ {print $2}' "/proc/$(shim_pid)/status")
