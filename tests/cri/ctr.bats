@@ -54,6 +54,15 @@ is_running() { [[ $(task_status "$1") == RUNNING ]]; }
 	cri_assert_clean
 }
 
+@test "a mount that is read-only with everything below it, and one that is not" {
+	mkdir -p vol/below
+	mount -t tmpfs tmpfs vol/below
+	run run_ctr --rm --mount "type=bind,src=$PWD/vol,dst=/a,options=rbind:rro" --mount "type=bind,src=$PWD/vol,dst=/b,options=rbind:ro" \
+		"$IMAGE" rro sh -c 'touch /a/x; touch /a/below/x; touch /b/x; touch /b/below/y && echo written'
+	umount vol/below
+	[[ "$output" == *"/a/x: Read-only"*"/a/below/x: Read-only"*"/b/x: Read-only"*written* ]]
+}
+
 @test "events of a container come in order" {
 	"$CONTAINERD_BIN/ctr" -a "$CONTAINERD_ADDRESS" -n k8s.io events >events.log 3>&- &
 	local events=$!

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # The network of a pod: interfaces as CNI plugins make them, in namespaces of the test's own. Two pods run through the whole
-# file: `a` with a bridge (both families), a ptp link with jumbo frames and a macvlan, `b` with the bridge and, where the kernel has it, an ipvlan.
+# file: `a` with a bridge (both families), a ptp link with jumbo frames and a macvlan, `b` with the bridge. ipvlan is in tests/lab/net.bats.
 
 bats_require_minimum_version 1.5.0
 load ../lib/common.bash
@@ -23,7 +23,6 @@ setup_file() {
 	netns_new b
 	netns_new wire
 	cable ext0
-	cable ext1
 	cni ADD a eth0 bridge <<<"$(conf br bridge "$BRIDGE" 10.88.0.0/24 fd88::/64)" >/dev/null
 	cni ADD a net1 ptp <<<"$(conf ptp ptp '"mtu": 9000' 10.89.0.0/24 fd89::/64)" >/dev/null
 	cni ADD a net2 macvlan <<<"$(conf mv macvlan '"master": "ext0", "mode": "bridge"' 10.90.0.0/24)" >/dev/null
@@ -34,10 +33,6 @@ setup_file() {
 	within a ip -6 rule add from "$(address a net1 6)" table 1000 priority 5001
 	within a ip route add blackhole 192.0.2.0/24
 	within a ip route add 198.51.100.0/24 via 10.99.99.99 dev eth0 onlink mtu 1300
-	if node ip link add probe link ext1 type ipvlan 2>/dev/null; then
-		node ip link del probe
-		cni ADD b net1 ipvlan <<<"$(conf iv ipvlan '"master": "ext1", "mode": "l2"' 10.91.0.0/24)" >/dev/null
-	fi
 	within a busybox sh -c "$SHAPE" >a.shape
 	start_pod a
 	start_pod b
@@ -148,15 +143,6 @@ shape_of() { sed -E 's/@[^ :]+//; s/^[0-9]+: //; s/ (noprefixroute|nodad|tentati
 	node ip link set mv0 up
 	node ping -q -c 2 -W 5 "$(address a net2 4)"
 	[ "$(echoed node "TCP4:$(address a net2 4):7000")" = hello ]
-}
-
-@test "ipvlan: a neighbour on the same link reaches the pod" {
-	within b ip link show net1 >/dev/null 2>&1 || skip "this kernel has no ipvlan"
-	node ip link add iv0 link ext1 type ipvlan mode l2
-	node ip addr add 10.91.0.250/24 dev iv0
-	node ip link set iv0 up
-	node ping -q -c 2 -W 5 "$(address b net1 4)"
-	[ "$(echoed node "TCP4:$(address b net1 4):7000")" = hello ]
 }
 
 @test "port-forward: localhost in the namespace is the guest's, whatever the port and family" {
