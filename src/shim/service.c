@@ -290,8 +290,9 @@ static void on_close_io(void *ctx, struct ttrpc_request *rq, const ProtobufCMess
 	reply_empty(rq);
 }
 
-static int resources_json(const Ctrd__Any *any, char **ret, size_t *len, struct err *err)
+static int resources_json(const struct task *t, const Ctrd__Any *any, char **ret, size_t *len, struct err *err)
 {
+	const struct resize_vm vm = {.vcpus = t->shim->sb.vcpus, .memory = t->shim->sb.memory};
 	json_t *root = NULL;
 	int r;
 
@@ -301,12 +302,14 @@ static int resources_json(const Ctrd__Any *any, char **ret, size_t *len, struct 
 	r = json_text_parse(&root, (const char *)any->value.data, any->value.len, RESOURCES_MAX, OCI_DEPTH_MAX, err);
 	if (r < 0)
 		return err_wrap(err, "update");
-	spec_adjust_resources(root, true);
+	spec_adjust_resources(root);
 	/* Rules for devices are made once, at creation; they are part of every update all the same. */
 	(void)json_object_del(root, "devices");
-	r = json_text_write(root, ret, len, err);
+	r = resize_check(root, &t->limits, &vm, err);
+	if (r == 0)
+		r = json_text_write(root, ret, len, err);
 	json_decref(root);
-	return r;
+	return r < 0 ? err_wrap(err, "update") : 0;
 }
 
 static void on_update(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
@@ -323,7 +326,7 @@ static void on_update(void *ctx, struct ttrpc_request *rq, const ProtobufCMessag
 		refuse(rq, EINVAL, "the size of a VM cannot be changed while it runs");
 		return;
 	}
-	if (resources_json(req->resources, &json, &call.resources.len, &err) < 0) {
+	if (resources_json(t, req->resources, &json, &call.resources.len, &err) < 0) {
 		ttrpc_fail(rq, &err);
 		return;
 	}

@@ -90,10 +90,11 @@ struct task {
 	char *json; /* the spec for the guest, until it was sent */
 	size_t json_len;
 	size_t n_mounts;
-	bool mounted;	    /* it has folders in the share */
-	bool in_guest;	    /* CreateContainer was sent */
-	uint32_t number;    /* SPEC_CONTAINER: its pid is SHIM_PID_BASE + number; 1 to SHIM_PID_NUMBERS */
-	uint32_t joins_pid; /* the pid whose PID namespace its spec names; 0: a new one */
+	struct resize_limits limits; /* that it was created with */
+	bool mounted;		     /* it has folders in the share */
+	bool in_guest;		     /* CreateContainer was sent */
+	uint32_t number;	     /* SPEC_CONTAINER: its pid is SHIM_PID_BASE + number; 1 to SHIM_PID_NUMBERS */
+	uint32_t joins_pid;	     /* the pid whose PID namespace its spec names; 0: a new one */
 	struct proc init;
 	struct proc *execs;
 	unsigned n_execs;

@@ -400,18 +400,14 @@ static void drop_zero_limits(json_t *resources, const char *key)
 		(void)json_object_del(resources, key);
 }
 
-/* cgroup v1 of the host against v2 of the guest, and CPU numbers that mean the host's. */
-void spec_adjust_resources(json_t *resources, bool keep_cpuset)
+/* cgroup v1 of the host against v2 of the guest. */
+void spec_adjust_resources(json_t *resources)
 {
 	static const char *const memory[] = {"swappiness", "kernel", "kernelTCP", "disableOOMKiller", "useHierarchy"};
 	json_t *m = json_object_get(resources, "memory"), *cpu = json_object_get(resources, "cpu");
 
 	for (size_t i = 0; i < ARRAY_SIZE(memory); i++)
 		(void)json_object_del(m, memory[i]);
-	if (!keep_cpuset) {
-		(void)json_object_del(cpu, "cpus");
-		(void)json_object_del(cpu, "mems");
-	}
 	(void)json_object_del(cpu, "realtimePeriod");
 	(void)json_object_del(cpu, "realtimeRuntime");
 	(void)json_object_del(resources, "network");
@@ -444,7 +440,11 @@ int spec_adjust(struct oci_spec *spec, const struct spec_guest *g, struct err *e
 		r = add_pod_files(spec, g->pod_files);
 	if (r < 0)
 		return err_set(err, ENOMEM, "spec: out of memory");
-	spec_adjust_resources(json_object_get(linux_, "resources"), false);
+	if (g->limits)
+		resize_read(g->limits, json_object_get(linux_, "resources"));
+	(void)json_object_del(json_object_get(json_object_get(linux_, "resources"), "cpu"), "cpus");
+	(void)json_object_del(json_object_get(json_object_get(linux_, "resources"), "cpu"), "mems");
+	spec_adjust_resources(json_object_get(linux_, "resources"));
 	drop_annotations(spec);
 	/* The pod's own are set once, by Configure. */
 	(void)json_object_del(linux_, "sysctl");

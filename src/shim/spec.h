@@ -6,6 +6,7 @@
  */
 #include "base/paths.h"
 #include "oci/spec.h"
+#include "shim/resize.h"
 
 #define ANNOTATION_TYPE "io.kubernetes.cri.container-type" /* "sandbox", "container"; absent: a pod of its own */
 #define ANNOTATION_SANDBOX "io.kubernetes.cri.sandbox-id"
@@ -63,6 +64,7 @@ struct spec_guest {
 	/* Something of the spec that is left out on purpose: one line for the log. */
 	void (*note)(void *ctx, const char *text);
 	void *ctx;
+	struct resize_limits *limits; /* filled: what the container is created with; or NULL */
 };
 
 /*
@@ -70,8 +72,5 @@ struct spec_guest {
  * seccomp. -EINVAL with the field and the reason for what a VM cannot do (devices of the host, Bidirectional propagation).
  */
 int spec_adjust(struct oci_spec *spec, const struct spec_guest *g, struct err *err) must_check;
-/*
- * The same for linux.resources alone (Update). CPU numbers mean those of the node: a container is created without them; a
- * change to them is left in, so that the agent refuses it (keep_cpuset).
- */
-void spec_adjust_resources(json_t *resources, bool keep_cpuset);
+/* The same for linux.resources alone (Update): what only cgroup v1 has is left out. resize.h has the rest. */
+void spec_adjust_resources(json_t *resources);

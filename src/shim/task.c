@@ -265,7 +265,8 @@ static int prepare(struct task *t, struct oci_spec *spec, const Ctrd__CreateTask
 		.pod_files = t->shim->by_sandbox_api ? GUEST_SHARE "/pod" : NULL,
 		.bind = bind_mount,
 		.note = note,
-		.ctx = t};
+		.ctx = t,
+		.limits = &t->limits};
 	int r;
 
 	r = spec_pid_namespace(spec, &t->joins_pid, err);

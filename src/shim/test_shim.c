@@ -362,13 +362,47 @@ static void limits_of_version_1_go(void **state)
 		"\"hugepageLimits\":[{\"pageSize\":\"2MB\",\"limit\":0},{\"pageSize\":\"1GB\",\"limit\":9}]}",
 		0, NULL);
 
-	spec_adjust_resources(r, true);
+	spec_adjust_resources(r);
 	assert_int_equal(json_object_size(json_object_get(r, "memory")), 1);
 	assert_int_equal(json_object_size(json_object_get(r, "cpu")), 2);
 	assert_int_equal(json_array_size(json_object_get(r, "hugepageLimits")), 1);
-	spec_adjust_resources(r, false);
-	assert_int_equal(json_object_size(json_object_get(r, "cpu")), 1);
 	json_decref(r);
+}
+
+static void changes_of_limits(void **state)
+{
+	static const struct {
+		const char *json, *word; /* the update; what the refusal names, NULL: none */
+	} rows[] = {
+		{"{}", NULL},
+		{"{\"cpu\":{\"cpus\":\"0-3\",\"mems\":\"0\",\"quota\":900000,\"period\":100000},\"memory\":{\"limit\":"
+		 "300000000}}",
+			NULL},
+		{"{\"cpu\":{\"cpus\":\"0-2\"}}", "cpu.cpus"},
+		{"{\"cpu\":{\"mems\":\"0,1\"}}", "cpu.mems"},
+		{"{\"cpu\":{\"quota\":200000,\"period\":100000}}", NULL},
+		{"{\"cpu\":{\"quota\":200001,\"period\":100000}}", "cpu.quota"},
+		{"{\"cpu\":{\"quota\":200001}}", "cpu.quota"},
+		{"{\"cpu\":{\"quota\":9223372036854775807,\"period\":1}}", "cpu.quota"},
+		{"{\"cpu\":{\"quota\":-1,\"period\":1}}", NULL},
+		{"{\"memory\":{\"limit\":268435456}}", NULL},
+		{"{\"memory\":{\"limit\":268435457}}", "memory.limit"},
+		{"{\"memory\":{\"limit\":-1}}", NULL},
+	};
+	const struct resize_limits created = {
+		.cpus = "0-3", .mems = "0", .quota = 900000, .period = 100000, .memory = 300000000};
+	const struct resize_vm vm = {.vcpus = 2, .memory = 256 << 20};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		json_t *r = json_loads(rows[i].json, 0, NULL), *cpu = json_object_get(r, "cpu");
+		struct err err = {0};
+		int status = resize_check(r, &created, &vm, &err);
+
+		if (status != (rows[i].word ? -EINVAL : 0) || (rows[i].word && !strstr(err.msg, rows[i].word)))
+			fail_msg("%s: %d, %s", rows[i].json, status, err.msg);
+		assert_true(status < 0 || (!json_object_get(cpu, "cpus") && !json_object_get(cpu, "mems")));
+		json_decref(r);
+	}
 }
 
 int main(void)
@@ -388,6 +422,7 @@ int main(void)
 		cmocka_unit_test(what_a_vm_cannot_do),
 		cmocka_unit_test(privileged_has_the_guests_devices),
 		cmocka_unit_test(limits_of_version_1_go),
+		cmocka_unit_test(changes_of_limits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

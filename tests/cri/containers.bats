@@ -256,10 +256,29 @@ limit() { "$CRI" exec-sync "$c" -- sh -c "cat /sys/fs/cgroup/$1 2>/dev/null || c
 	"$CRI" update "$c" memory_limit_in_bytes=100663296 cpu_quota=50000 cpu_period=100000
 	[ "$(limit memory.max memory/memory.limit_in_bytes)" = 100663296 ]
 	[[ "$(limit cpu.max cpu/cpu.cfs_quota_us)" == 50000* ]]
-	# In a VM the node's CPU numbers mean nothing and are not passed on.
-	if is_vm; then return 0; fi
+	"$CRI" update "$c" cpu_shares=512
+	if is_vm; then [ "$(limit cpu.weight -)" = 20 ]; else [ "$(limit - cpu/cpu.shares)" = 512 ]; fi
+	if is_vm; then
+		"$CRI" update "$c" memory_limit_in_bytes=100663296 memory_swap_limit_in_bytes=134217728
+		[ "$(limit memory.swap.max -)" = 33554432 ]
+	fi
 	run "$CRI" update "$c" cpuset_cpus=4000
 	[ "$status" -eq 125 ]
+	[[ "$output" == *cpu* ]]
+	is_vm || return 0
+	# What the VM does not have cannot be given, and nothing is changed by the attempt.
+	run "$CRI" update "$c" memory_limit_in_bytes=1099511627776
+	[ "$status" -eq 125 ]
+	[[ "$output" == *memory.limit*"cannot grow"* ]]
+	run "$CRI" update "$c" cpu_quota=6400000 cpu_period=100000
+	[ "$status" -eq 125 ]
+	[[ "$output" == *cpu.quota*CPUs* ]]
+	[ "$(limit memory.max -) $(limit cpu.max -)" = "100663296 50000 100000" ]
+}
+
+@test "a container that was created with CPU numbers of the node can have its other limits changed" {
+	c=$(start_container numbers 'exec sleep 1000' '.linux.resources = {memory_limit_in_bytes: 67108864, cpuset_cpus: "0", cpuset_mems: "0"}')
+	"$CRI" update "$c" memory_limit_in_bytes=100663296
 	[ "$(limit memory.max memory/memory.limit_in_bytes)" = 100663296 ]
 }
 

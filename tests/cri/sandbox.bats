@@ -41,7 +41,13 @@ teardown() {
 
 @test "the pod has a kernel of its own, and privileged means the guest's devices only" {
 	is_vm || skip "runc shares the kernel"
-	cri_shared_pod '.linux.security_context.privileged = true'
+	# Under a cgroup as systemd names them: containerd asks for "slice:prefix:name".
+	cri_shared_pod '.linux.security_context.privileged = true | .linux.cgroup_parent = "/podvmtest.slice/podvmtest-burst.slice"'
+	while read -r p; do
+		basename "$(readlink "/proc/$p/exe")"
+	done < <(cat /sys/fs/cgroup/{,memory/}podvmtest.slice/podvmtest-burst.slice/"cri-containerd-$POD.scope/cgroup.procs" 2>/dev/null) >in-slice
+	cat in-slice
+	[ "$(sort -u in-slice | tr '\n' ' ')" = "containerd-shim-podvm-v2 podvm-vmm qemu-system-x86_64 " ]
 	run run_container k 'cat /proc/version; grep CapEff /proc/self/status; ls /dev' '.linux.security_context.privileged = true'
 	[ "$status" -eq 0 ]
 	[ "${lines[0]}" != "$(cat /proc/version)" ]
@@ -50,6 +56,9 @@ teardown() {
 	# containerd passes on those that it has itself: in a container as a test machine, not CAP_SYS_RESOURCE (24).
 	[ $((16#$caps | 1 << 24)) -eq $((16#1ffffffffff)) ]
 	run ! grep -qx kvm <<<"$output"
+	cri_remove_all
+	[ -z "$(find /sys/fs/cgroup -name "cri-containerd-$POD.scope")" ]
+	find /sys/fs/cgroup -depth -path "*/podvmtest.slice*" -type d -exec rmdir {} +
 }
 
 @test "the host's namespaces are refused at once, with the reason" {
