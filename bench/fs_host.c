@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The host's half of bench/fs: starts QEMU with two virtio-fs devices, "ours" served by podvm-vmm and "theirs" by QEMU's
- * virtiofsd, each on its own folder, and prints what the guest says of them.
+ * virtiofsd, each on its own folder, and prints what the guest says of them, and the processor time of each phase: of the server
+ * alone ("server") and of QEMU with it ("all"), theirs to ours, sums of all rounds.
+ *
+ * Both keep names and attributes for a second, each with its defaults otherwise. virtiofsd's are cache=auto, no thread pool, no locks
+ * and no ACLs, but extended attributes, which are asked for. VIRTIOFSD_OPTIONS=posix_acl,killpriv_v2,posix_lock,flock adds what podvm-vmm always does.
  * Usage: fs_host PODVM_VMM VIRTIOFSD KERNEL INITRD FOLDER ROUNDS [QEMU_CPUS]
  */
 #include <linux/sched.h>
@@ -10,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/bytes.h"
 #include "base/fd.h"
@@ -19,6 +24,13 @@
 #define LIMIT_NS (600 * UINT64_C(1000000000))
 #define START_NS (10 * UINT64_C(1000000000))
 #define QUEUE "1024" /* a request of 1 MiB needs 260 places */
+#define PHASES_MAX 32
+
+enum { OURS, THEIRS, QEMU, PROCS };
+
+struct phase_cpu {
+	double server[2], all[2]; /* seconds, by side */
+};
 
 static _Noreturn void die(const char *what, const struct err *err)
 {
@@ -39,7 +51,7 @@ static void make_folder(char *dst, size_t size, const char *base, const char *na
 		die("cannot make the shared folders", NULL);
 }
 
-static int start_ours(const char *vmm, const char *folder, int sock)
+static int start_ours(const char *vmm, const char *folder, int sock, pid_t *ret_pid)
 {
 	const char *argv[] = {"podvm-vmm", "--vhost-user", "--id", "bench", "--fs-sock", "3", "--fs-root", folder,
 		"--fs-tag", "ours", NULL};
@@ -49,14 +61,15 @@ static int start_ours(const char *vmm, const char *folder, int sock)
 
 	s.fds[s.n_fds++] = (struct spawn_fd){sock, 3};
 	s.fds[s.n_fds++] = (struct spawn_fd){2, 2};
-	if (spawn_start(&s, &(pid_t){0}, &pidfd, &err) < 0)
+	if (spawn_start(&s, ret_pid, &pidfd, &err) < 0)
 		die("podvm-vmm", &err);
 	return pidfd;
 }
 
-static int start_theirs(const char *virtiofsd, const char *folder, const char *socket_path)
+static int start_theirs(const char *virtiofsd, const char *folder, const char *socket_path, pid_t *ret_pid)
 {
-	char sock_arg[256], source[256];
+	const char *more = getenv("VIRTIOFSD_OPTIONS");
+	char sock_arg[256], source[512];
 	const char *argv[] = {"virtiofsd", sock_arg, "-o", source, NULL};
 	struct spawn s = {.file = virtiofsd, .argv = argv};
 	uint64_t end = time_mono_ns() + START_NS;
@@ -65,8 +78,8 @@ static int start_theirs(const char *virtiofsd, const char *folder, const char *s
 	int pidfd;
 
 	(void)snprintf(sock_arg, sizeof(sock_arg), "--socket-path=%s", socket_path);
-	(void)snprintf(source, sizeof(source), "source=%s,xattr", folder);
-	if (spawn_start(&s, &(pid_t){0}, &pidfd, &err) < 0)
+	(void)snprintf(source, sizeof(source), "source=%s,xattr%s%s", folder, more ? "," : "", more ? more : "");
+	if (spawn_start(&s, ret_pid, &pidfd, &err) < 0)
 		die("virtiofsd", &err);
 	while (stat(socket_path, &st) < 0) {
 		struct pollfd p = {.fd = pidfd, .events = POLLIN};
@@ -77,7 +90,7 @@ static int start_theirs(const char *virtiofsd, const char *folder, const char *s
 	return pidfd;
 }
 
-static int start_qemu(char **argv, int console, int ours, const char *socket_path)
+static int start_qemu(char **argv, int console, int ours, const char *socket_path, pid_t *ret_pid)
 {
 	char theirs[256], append[512], smp[80];
 	const char *qemu[] = {"qemu-system-x86_64", "-M",
@@ -105,26 +118,81 @@ static int start_qemu(char **argv, int console, int ours, const char *socket_pat
 	s.fds[s.n_fds++] = (struct spawn_fd){console, 3};
 	s.fds[s.n_fds++] = (struct spawn_fd){ours, 4};
 	s.fds[s.n_fds++] = (struct spawn_fd){2, 2};
-	if (spawn_start(&s, &(pid_t){0}, &pidfd, &err) < 0)
+	if (spawn_start(&s, ret_pid, &pidfd, &err) < 0)
 		die("qemu", &err);
 	return pidfd;
 }
 
-/* Prints the guest's lines that are meant for us. 0 if it came to its end without a failure. */
-static int relay(int console)
+/* The process that does the work: virtiofsd leaves it to a child. */
+static pid_t worker_of(pid_t pid)
 {
+	char path[64], text[64] = "";
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	f = fopen(path, "r");
+	if (f) {
+		(void)!fgets(text, sizeof(text), f);
+		(void)fclose(f);
+	}
+	return atoi(text) > 0 ? worker_of(atoi(text)) : pid;
+}
+
+static void read_clocks(const pid_t pids[PROCS], double ret[PROCS])
+{
+	for (int i = 0; i < PROCS; i++) {
+		struct timespec ts = {0};
+		clockid_t clock;
+
+		if (clock_getcpuclockid(worker_of(pids[i]), &clock) != 0 || clock_gettime(clock, &ts) < 0)
+			die("cannot read a processor clock", NULL);
+		ret[i] = (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+	}
+}
+
+/* A line of the guest that tells of the begin or the end of a phase. */
+static void on_mark(const char *line, const pid_t pids[PROCS], struct phase_cpu *cpu)
+{
+	static double began[PROCS];
+	double now[PROCS];
+	unsigned phase, side, start;
+
+	if (sscanf(line, "@%u %u %u", &phase, &side, &start) != 3 || phase >= PHASES_MAX || side > THEIRS)
+		die("cannot read a mark of the guest", NULL);
+	read_clocks(pids, now);
+	if (!start) {
+		cpu[phase].server[side] += now[side] - began[side];
+		cpu[phase].all[side] += now[side] - began[side] + now[QEMU] - began[QEMU];
+	}
+	memcpy(began, now, sizeof(began));
+}
+
+/* Prints the guest's lines that are meant for us. 0 if it came to its end without a failure. */
+static int relay(int console, const pid_t pids[PROCS])
+{
+	static struct phase_cpu cpu[PHASES_MAX];
 	uint64_t end = time_mono_ns() + LIMIT_NS;
 	FILE *f = fdopen(console, "r");
+	unsigned ended = 0, bad = 0, n = 0;
 	char line[512];
-	int ended = 0, bad = 0;
 
 	while (f && time_mono_ns() < end && fgets(line, sizeof(line), f)) {
 		if (!str_has_prefix(line, "fs: "))
 			continue;
 		ended |= str_has_prefix(line, "fs: end");
 		bad |= str_has_prefix(line, "fs: FAILED");
-		if (!ended)
-			(void)fputs(line + 4, stdout);
+		if (line[4] == '@') {
+			on_mark(line + 4, pids, cpu);
+			continue;
+		}
+		line[strcspn(line, "\r\n")] = '\0';
+		if (strstr(line, " ratio ") && n < PHASES_MAX) {
+			(void)printf("%s server %.2f all %.2f\n", line + 4, cpu[n].server[1] / cpu[n].server[0],
+				cpu[n].all[1] / cpu[n].all[0]);
+			n++;
+		} else if (!ended) {
+			(void)puts(line + 4);
+		}
 		(void)fflush(stdout);
 	}
 	return ended && !bad ? 0 : 1;
@@ -134,6 +202,7 @@ int main(int argc, char **argv)
 {
 	char ours[200], theirs[200], socket_path[108];
 	int vhost[2], console[2], vmm, virtiofsd, qemu, r;
+	pid_t pids[PROCS];
 
 	if (argc < 7 || argc > 8) {
 		(void)fprintf(stderr, "usage: fs_host PODVM_VMM VIRTIOFSD KERNEL INITRD FOLDER ROUNDS [CPUS]\n");
@@ -144,13 +213,13 @@ int main(int argc, char **argv)
 	(void)snprintf(socket_path, sizeof(socket_path), "%s/sock", argv[5]);
 	pair(vhost);
 	pair(console);
-	vmm = start_ours(argv[1], ours, vhost[0]);
-	virtiofsd = start_theirs(argv[2], theirs, socket_path);
-	qemu = start_qemu(argv, console[1], vhost[1], socket_path);
+	vmm = start_ours(argv[1], ours, vhost[0], &pids[OURS]);
+	virtiofsd = start_theirs(argv[2], theirs, socket_path, &pids[THEIRS]);
+	qemu = start_qemu(argv, console[1], vhost[1], socket_path, &pids[QEMU]);
 	close(vhost[0]);
 	close(vhost[1]);
 	close(console[1]);
-	r = relay(console[0]);
+	r = relay(console[0], pids);
 	spawn_kill(&qemu);
 	spawn_kill(&virtiofsd);
 	if (spawn_wait(vmm) != 0)
