@@ -11,6 +11,7 @@ struct fs_handle {
 	unsigned refs;
 	bool flocked; /* flock(2) was used: the lock must go with the handle */
 	bool wrote;
+	bool no_flush;	 /* the guest was told that it need not say when it closes it, only when it is gone */
 	int64_t dir_pos; /* folders: where the descriptor stands */
 };
 

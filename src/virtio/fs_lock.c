@@ -6,7 +6,8 @@
  *
  * fcntl(2) locks belong to an owner (the guest's process, a number to us) and an inode. Each pair has an open file description
  * of its own and takes OFD locks on that, so the host's kernel sees different owners; a FLUSH by the owner closes it. Inodes
- * without handles have none.
+ * without handles have none. Files opened for reading are closed without FLUSH (fs_ops_file.c): locks on them, which can only be
+ * read locks, go when the handle does.
  *
  * A lock that is taken and shall be waited for (SETLKW) blocks no thread, since a few waiters could then keep the very request
  * from being served that would free the lock. It waits in a list, first come, first served, and is tried again whenever this
@@ -14,8 +15,9 @@
  * never more waiters than requests in the queues. INTERRUPT and reset end the wait; Linux does not send INTERRUPT over virtio-fs,
  * so a process there waits until it gets the lock.
  *
- * Not as on a local disk: deadlocks are not detected (EDEADLK), and F_GETLK tells the holder's pid only if it is clear which
- * process of this guest it is.
+ * Not as on a local disk: deadlocks are not detected (EDEADLK); F_GETLK tells the holder's pid only if it is clear which
+ * process of this guest it is; and a read lock on a file opened for reading outlives its owner's close(2) as long as another
+ * descriptor of the same open file, duplicated or inherited, is there. No lock is ever lost early.
  *
  * System calls: openat fcntl flock close
  */
@@ -37,6 +39,7 @@ struct fs_plock {
 	uint64_t owner;
 	uint32_t pid; /* who took a lock last; in the guest */
 	int fd;
+	uint64_t fh; /* what it took its last lock on, if that is a handle without FLUSH, else 0 */
 };
 
 struct request {
@@ -119,6 +122,22 @@ void fs_locks_close(struct fs *fs, struct fs_inode *ino, uint64_t owner)
 		}
 }
 
+void fs_locks_close_handle(struct fs *fs, struct fs_inode *ino, uint64_t fh)
+{
+	struct fs_plock **p = &ino->plocks;
+	bool any = false;
+
+	while (*p)
+		if ((*p)->fh == fh) {
+			free_plock(&fs->inodes, p);
+			any = true;
+		} else {
+			p = &(*p)->next;
+		}
+	if (any)
+		fs_locks_changed(fs, ino);
+}
+
 static void free_plocks(struct fs *fs, struct fs_inode *ino)
 {
 	while (ino->plocks)
@@ -183,6 +202,8 @@ static int try_fcntl(struct fs_inodes *t, struct fs_handle *h, const struct requ
 	if (fcntl(pl->fd, F_OFD_SETLK, &fl) < 0)
 		return errno == EACCES ? -EAGAIN : -errno;
 	pl->pid = want->pid;
+	if (fl.l_type != F_UNLCK)
+		pl->fh = h->no_flush ? h->fh : 0;
 	return 0;
 }
 

@@ -16,6 +16,8 @@ struct fs_locks {
 void fs_locks_init(struct fs_locks *l);
 /* close(2) in the guest: `owner` has no fcntl locks on the inode any more. */
 void fs_locks_close(struct fs *fs, struct fs_inode *ino, uint64_t owner);
+/* The handle, of which no close is told (no_flush), is about to be released: so are the locks of those who took one on it. */
+void fs_locks_close_handle(struct fs *fs, struct fs_inode *ino, uint64_t fh);
 /* A handle of the inode was released; `flocked`: it may have had a flock lock. */
 void fs_locks_released(struct fs *fs, struct fs_inode *ino, bool flocked);
 /* Some lock of the inode is gone: those who wait try again. */

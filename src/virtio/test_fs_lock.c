@@ -64,6 +64,70 @@ static void fcntl_locks(void **state)
 	cl_stop(c);
 }
 
+static bool opened_without_flush(const struct client *c)
+{
+	return ((const struct fuse_open_out *)c->reply)->open_flags & FOPEN_NOFLUSH;
+}
+
+/* Files opened for reading send no FLUSH: their locks go with the handle, and nobody else's do. */
+static void locks_without_flush(void **state)
+{
+	struct client *c = cl_start();
+	uint64_t f = make_file(c), rw = cl_open(c, f, O_RDWR), r1, r2;
+	struct fuse_flush_in flush = {.fh = rw, .lock_owner = 1};
+
+	(void)state;
+	assert_false(opened_without_flush(c));
+	r1 = cl_open(c, f, O_RDONLY);
+	assert_true(opened_without_flush(c));
+	r2 = cl_open(c, f, O_RDONLY);
+	assert_int_equal(lock(c, FUSE_SETLK, f, lk(r1, 1, F_RDLCK)), 0);
+	assert_int_equal(lock(c, FUSE_SETLK, f, lk(r2, 2, F_RDLCK)), 0);
+	/* While somebody has locks each close counts. */
+	(void)cl_open(c, f, O_RDONLY);
+	assert_false(opened_without_flush(c));
+	assert_int_equal(cl_release(c, f, r2), 0);
+	assert_int_equal(lock(c, FUSE_SETLK, f, lk(rw, 3, F_WRLCK)), -EAGAIN);
+	assert_int_equal(cl_release(c, f, r1), 0);
+	assert_int_equal(lock(c, FUSE_SETLK, f, lk(rw, 3, F_WRLCK)), 0);
+	assert_int_equal(lock(c, FUSE_SETLK, f, lk(rw, 3, F_UNLCK)), 0);
+	flush.lock_owner = 3;
+	assert_int_equal(cl_call(c, FUSE_FLUSH, f, &flush, sizeof(flush)), 0);
+	/* The first is taken for reading and inherited by a child, the second locked later: what the child does counts no more. */
+	r1 = cl_open(c, f, O_RDONLY);
+	assert_true(opened_without_flush(c));
+	assert_int_equal(lock(c, FUSE_SETLK, f, lk(r1, 1, F_RDLCK)), 0);
+	assert_int_equal(lock(c, FUSE_SETLK, f, lk(rw, 1, F_WRLCK)), 0);
+	assert_int_equal(cl_release(c, f, r1), 0);
+	assert_int_equal(lock(c, FUSE_SETLK, f, lk(rw, 2, F_RDLCK)), -EAGAIN);
+	flush.lock_owner = 1;
+	assert_int_equal(cl_call(c, FUSE_FLUSH, f, &flush, sizeof(flush)), 0);
+	assert_int_equal(lock(c, FUSE_SETLK, f, lk(rw, 2, F_RDLCK)), 0);
+	cl_stop(c);
+}
+
+static void a_closed_handle_wakes_those_who_wait(void **state)
+{
+	struct client *c = cl_start();
+	uint64_t f = make_file(c), rw = cl_open(c, f, O_RDWR), ro = cl_open(c, f, O_RDONLY);
+	struct fuse_lk_in in = lk(rw, 2, F_WRLCK);
+	const struct fuse_release_in rel = {.fh = ro};
+	uint32_t len;
+
+	(void)state;
+	assert_int_equal(lock(c, FUSE_SETLK, f, lk(ro, 1, F_RDLCK)), 0);
+	cl_begin(c, FUSE_SETLKW, f, &in, sizeof(in));
+	cl_post(c, 0);
+	assert_int_equal(drv_used(&c->dq[1], NULL, NULL), 0);
+	cl_begin(c, FUSE_RELEASE, f, &rel, sizeof(rel));
+	cl_post(c, 0);
+	assert_int_equal(drv_used(&c->dq[1], NULL, &len), 1);
+	assert_int_equal(drv_used(&c->dq[1], NULL, &len), 1);
+	assert_int_equal(len, sizeof(struct fuse_out_header));
+	assert_int_equal(lock(c, FUSE_SETLK, f, lk(rw, 1, F_RDLCK)), -EAGAIN);
+	cl_stop(c);
+}
+
 static void waiting(void **state)
 {
 	struct client *c = cl_start();
@@ -273,6 +337,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fcntl_locks),
+		cmocka_unit_test(locks_without_flush),
+		cmocka_unit_test(a_closed_handle_wakes_those_who_wait),
 		cmocka_unit_test(waiting),
 		cmocka_unit_test(the_host_holds_the_lock),
 		cmocka_unit_test(interrupted),
