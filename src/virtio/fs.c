@@ -16,11 +16,15 @@
  * A request that breaks the protocol gets -EINVAL, an unknown one -ENOSYS; one with no room for a reply header goes back
  * with nothing written and undone. Nothing of it ends the session; only a broken ring does.
  *
+ * FORGET has no reply and nobody waits for it, but the guest kernel sends one for every file that it drops or removes, each with a
+ * kick, and takes each back with an interrupt. So for a while after one (FORGET_NS) queue 0 has no kicks: it is looked at after the
+ * requests of other queues, and when the while is over; and its interrupts come for many at once.
+ *
  * Caching: names and attributes are valid for FS_VALID_S in the guest, absent names never, so what kubelet does on the host (a
  * ConfigMap's ..data link is replaced by rename) is seen after that time at the latest. Contents are kept over close and open
  * as long as the file has not changed (fs_ops_file.c).
  *
- * System calls: unshare fchdir prctl setfsuid setfsgid umask clone (all but the ids in fs_new only)
+ * System calls: unshare fchdir prctl setfsuid setfsgid umask clone (in fs_new only)
  */
 #include "virtio/fs.h"
 
@@ -29,7 +33,6 @@
 #include <linux/securebits.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -40,6 +43,9 @@
 #define BATCH 128
 #define MAX_BACKGROUND 64 /* reads and writes that the guest sends without waiting for the first */
 #define ERRNO_MAX 511	  /* FUSE takes no more */
+#define FORGET_QUEUE 0
+#define FORGET_NS (2 * NS_PER_MS)
+#define FORGET_SIGNAL 64 /* an interrupt for so many at the latest, or for half of the queue */
 
 struct config {
 	char tag[36];
@@ -120,93 +126,6 @@ int fs_req_name(const struct fs_req *req, uint32_t *at, const char **ret)
 	int r = fs_req_text(req, at, ret);
 
 	return r < 0 ? r : fs_name_check(*ret);
-}
-
-/* ---- answers ---- */
-
-static uint32_t encode_rdev(uint32_t major, uint32_t minor)
-{
-	return (minor & 0xff) | major << 8 | (minor & ~UINT32_C(0xff)) << 12;
-}
-
-void fs_fill_attr(struct fuse_attr *attr, const struct statx *stx)
-{
-	*attr = (struct fuse_attr){
-		.ino = stx->stx_ino,
-		.size = stx->stx_size,
-		.blocks = stx->stx_blocks,
-		.atime = (uint64_t)stx->stx_atime.tv_sec,
-		.mtime = (uint64_t)stx->stx_mtime.tv_sec,
-		.ctime = (uint64_t)stx->stx_ctime.tv_sec,
-		.atimensec = stx->stx_atime.tv_nsec,
-		.mtimensec = stx->stx_mtime.tv_nsec,
-		.ctimensec = stx->stx_ctime.tv_nsec,
-		.mode = stx->stx_mode,
-		.nlink = stx->stx_nlink,
-		.uid = stx->stx_uid,
-		.gid = stx->stx_gid,
-		.rdev = encode_rdev(stx->stx_rdev_major, stx->stx_rdev_minor),
-		.blksize = stx->stx_blksize,
-	};
-}
-
-void fs_fill_attr_out(struct fuse_attr_out *out, const struct statx *stx)
-{
-	*out = (struct fuse_attr_out){.attr_valid = FS_VALID_S};
-	fs_fill_attr(&out->attr, stx);
-}
-
-int fs_fill_entry(
-	struct fs *fs, struct fs_inode *parent, const char *name, const struct statx *stx, struct fuse_entry_out *out)
-{
-	struct fs_inode *ino;
-	int r = fs_inode_enter(&fs->inodes, parent, name, stx, &ino);
-
-	if (r < 0)
-		return r;
-	*out = (struct fuse_entry_out){
-		.nodeid = ino->nodeid,
-		.entry_valid = FS_VALID_S,
-		.attr_valid = FS_VALID_S,
-	};
-	fs_fill_attr(&out->attr, stx);
-	if (fs->flags & FUSE_SUBMOUNTS && parent && ino->type == S_IFDIR &&
-		(ino->key.mnt != parent->key.mnt || ino->key.dev != parent->key.dev))
-		out->attr.flags = FUSE_ATTR_SUBMOUNT;
-	return 0;
-}
-
-/* ---- credentials ---- */
-
-static void set_ids(uid_t uid, gid_t gid)
-{
-	/* The raw calls: they change this thread only, whatever the C library does. */
-	(void)syscall(SYS_setfsgid, gid);
-	(void)syscall(SYS_setfsuid, uid);
-}
-
-int fs_creds_take(const struct fs_req *req)
-{
-	const struct fs *fs = req->fs;
-
-	if (req->h.uid == fs->own_uid && req->h.gid == fs->own_gid)
-		return 0;
-	if (!fs->can_switch || req->h.uid == (uid_t)-1 || req->h.gid == (gid_t)-1)
-		return -EPERM;
-	set_ids(req->h.uid, req->h.gid);
-	/* They fail without a word when an id is not mapped in our user namespace. */
-	if ((uid_t)syscall(SYS_setfsuid, -1) == req->h.uid && (gid_t)syscall(SYS_setfsgid, -1) == req->h.gid)
-		return 0;
-	set_ids(fs->own_uid, fs->own_gid);
-	return -EPERM;
-}
-
-void fs_creds_drop(const struct fs_req *req)
-{
-	const struct fs *fs = req->fs;
-
-	if (req->h.uid != fs->own_uid || req->h.gid != fs->own_gid)
-		set_ids(fs->own_uid, fs->own_gid);
 }
 
 /* ---- sessions ---- */
@@ -388,6 +307,27 @@ static int finish(struct fs_req *req, int r)
 	return push(req->fs, req->queue, c->head, oh.len);
 }
 
+static void signal_forgotten(struct fs *fs)
+{
+	if (fs->n_forgotten > 0)
+		virtio_signal(&fs->dev, FORGET_QUEUE);
+	fs->n_forgotten = 0;
+}
+
+/* Gives back what has no reply. */
+static int give_back(struct fs *fs, unsigned queue, uint16_t head)
+{
+	struct queue *q = &fs->dev.queues[queue];
+	int r;
+
+	if (queue != FORGET_QUEUE)
+		return push(fs, queue, head, 0);
+	r = queue_push(q, head, 0);
+	if (r == 0 && ++fs->n_forgotten >= MIN_OF(FORGET_SIGNAL, q->cfg.size / 2u))
+		signal_forgotten(fs);
+	return r;
+}
+
 /* Serves the chain in fs->chain. -EPROTO. */
 static int serve(struct fs *fs, unsigned queue)
 {
@@ -401,7 +341,7 @@ static int serve(struct fs *fs, unsigned queue)
 	op = find_op(req.h.opcode);
 	if (op && op->flags & NO_REPLY) {
 		(void)run_op(&req, op);
-		return push(fs, queue, c->head, 0);
+		return give_back(fs, queue, c->head);
 	}
 	if (c->in_len < sizeof(struct fuse_out_header))
 		return push(fs, queue, c->head, 0);
@@ -412,7 +352,7 @@ static int serve(struct fs *fs, unsigned queue)
 
 static void on_resume(struct loop_timer *t);
 
-static int fs_notify(struct virtio_dev *dev, unsigned index)
+static int drain(struct virtio_dev *dev, unsigned index)
 {
 	struct fs *fs = from_dev(dev);
 
@@ -430,6 +370,43 @@ static int fs_notify(struct virtio_dev *dev, unsigned index)
 	if (!fs->resume.loop)
 		loop_timer_set(dev->loop, &fs->resume, 0, on_resume);
 	return 0;
+}
+
+static void on_forget_time(struct loop_timer *t);
+
+static void wait_for_forgets(struct fs *fs)
+{
+	queue_kicks_enable(&fs->dev.queues[FORGET_QUEUE], false);
+	loop_timer_set(fs->dev.loop, &fs->forget_time, FORGET_NS, on_forget_time);
+}
+
+static void on_forget_time(struct loop_timer *t)
+{
+	struct fs *fs = container_of(t, struct fs, forget_time);
+	int r = drain(&fs->dev, FORGET_QUEUE);
+
+	if (r == 0 && fs->n_forgotten == 0) {
+		queue_kicks_enable(&fs->dev.queues[FORGET_QUEUE], true);
+		r = drain(&fs->dev, FORGET_QUEUE); /* what came before the driver could know */
+	}
+	if (r < 0) {
+		virtio_broken(&fs->dev);
+	} else if (fs->n_forgotten > 0) {
+		signal_forgotten(fs);
+		wait_for_forgets(fs);
+	}
+}
+
+static int fs_notify(struct virtio_dev *dev, unsigned index)
+{
+	struct fs *fs = from_dev(dev);
+	int r = drain(dev, index);
+
+	if (r == 0 && index != FORGET_QUEUE && fs->forget_time.loop)
+		r = drain(dev, FORGET_QUEUE);
+	else if (r == 0 && fs->n_forgotten > 0 && !fs->forget_time.loop)
+		wait_for_forgets(fs);
+	return r;
 }
 
 static void on_resume(struct loop_timer *t)
@@ -468,7 +445,9 @@ static void fs_reset(struct virtio_dev *dev)
 
 	fs->epoch++;
 	loop_timer_cancel(&fs->resume);
+	loop_timer_cancel(&fs->forget_time);
 	fs->resume_mask = 0;
+	fs->n_forgotten = 0;
 	drop_session(fs);
 }
 

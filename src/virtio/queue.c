@@ -378,8 +378,14 @@ void queue_kicks_enable(struct queue *q, bool on)
 	q->kicks_on = on;
 	if (!q->event_idx)
 		store16(q->used + RING_FLAGS, on ? 0 : USED_NO_NOTIFY);
-	if (!on)
+	if (!on) {
+		/* What lies ahead would still be kicked for, once. */
+		if (q->event_idx && q->armed_at == q->next_avail) {
+			q->armed_at--;
+			store16(avail_event(q), q->armed_at);
+		}
 		return;
+	}
 	if (q->event_idx) {
 		store16(avail_event(q), q->next_avail);
 		q->armed_at = q->next_avail;

@@ -376,6 +376,38 @@ static int setxattr_in(struct client *c, uint64_t node, const char *name, const 
 	return cl_end(c, 0);
 }
 
+/* What is not open is asked for by its place: nothing but the inode may answer, and no link is followed. */
+static void attributes_of_cold_inodes(void **state)
+{
+	struct client *c = cl_start();
+	int fd = openat(c->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	uint64_t f, l;
+
+	(void)state;
+	cl_host_file(c, "f", "f");
+	cl_host_file(c, "g", "g");
+	assert_int_equal(symlinkat("f", c->dir, "l"), 0);
+	f = cl_lookup(c, FUSE_ROOT_ID, "f");
+	l = cl_lookup(c, FUSE_ROOT_ID, "l");
+	for (int i = 0; i < 2; i++) {
+		int file = openat(fd, i ? "g" : "f", O_RDWR | O_CLOEXEC);
+
+		assert_int_equal(fsetxattr(file, "user.a", i ? "other" : "value", 5, 0), 0);
+		(void)close(file);
+	}
+	assert_int_equal(xattr(c, FUSE_GETXATTR, f, "user.a", 100), 0);
+	assert_memory_equal(c->reply, "value", 5);
+	assert_int_equal(xattr(c, FUSE_GETXATTR, l, "user.a", 100), -ENODATA);
+	/* Another file took its name. */
+	assert_int_equal(renameat(fd, "g", fd, "f"), 0);
+	assert_int_equal(xattr(c, FUSE_GETXATTR, f, "user.a", 100), -ESTALE);
+	assert_int_equal(xattr(c, FUSE_GETXATTR, f, "user.a", 100), -ESTALE);
+	assert_int_equal(unlinkat(fd, "l", 0), 0);
+	assert_int_equal(xattr(c, FUSE_GETXATTR, l, "user.a", 100), -ESTALE);
+	(void)close(fd);
+	cl_stop(c);
+}
+
 static void extended_attributes(void **state)
 {
 	struct client *c = cl_start();
@@ -616,6 +648,7 @@ int main(void)
 		cmocka_unit_test(unlinked_files_stay_usable),
 		cmocka_unit_test(special_files),
 		cmocka_unit_test(device_nodes_are_seen_but_never_opened),
+		cmocka_unit_test(attributes_of_cold_inodes),
 		cmocka_unit_test(extended_attributes),
 		cmocka_unit_test(copies_seeks_allocates_syncs),
 		cmocka_unit_test(keeps_the_page_cache_of_unchanged_files),

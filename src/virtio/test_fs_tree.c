@@ -336,6 +336,86 @@ static void forgets(void **state)
 	cl_stop(c);
 }
 
+/* Puts a FORGET into queue 0 and kicks if it must. True if it did. */
+static bool post_forget(struct client *c, uint64_t node)
+{
+	struct {
+		struct fuse_in_header h;
+		struct fuse_forget_in in;
+	} msg = {{.len = sizeof(msg), .opcode = FUSE_FORGET, .nodeid = node}, {.nlookup = 1}};
+	/* Not where the next request will lie. */
+	const struct drv_buf buf = {drv_alloc(&c->vm, sizeof(msg), 8), sizeof(msg), false};
+	bool kick;
+
+	memcpy(drv_ptr(&c->vm, buf.gpa), &msg, sizeof(msg));
+	assert_true(drv_add(&c->dq[0], &buf, 1) >= 0);
+	kick = drv_publish(&c->dq[0]);
+	if (kick)
+		assert_int_equal(cl_dev(c)->ops->notify(cl_dev(c), 0), 0);
+	return kick;
+}
+
+/* They come in heaps, and nobody waits: few kicks, few interrupts, but none that never comes. */
+static void forgets_disturb_nobody(void **state)
+{
+	struct client *c = cl_start();
+	uint64_t f, deadline = time_mono_ns() + CL_DEADLINE_MS * NS_PER_MS;
+	unsigned n;
+
+	(void)state;
+	cl_host_file(c, "f", "");
+	for (n = 0; n < 5; n++)
+		f = cl_lookup(c, FUSE_ROOT_ID, "f");
+	c->t.signals[0] = 0;
+	assert_true(post_forget(c, f));
+	assert_false(post_forget(c, f));
+	assert_false(post_forget(c, f));
+	assert_int_equal(c->t.signals[0], 0);
+	/* The first is done; the others are as soon as something else is, without a turn of the loop. */
+	assert_int_equal(drv_used_idx(&c->dq[0]), 1);
+	assert_int_equal(cl_getattr(c, f, NULL), 0);
+	assert_int_equal(drv_used_idx(&c->dq[0]), 3);
+	assert_int_equal(c->t.signals[0], 0);
+	/* One interrupt for all of them, after a while; and after one more kicks are wanted again. */
+	while (c->t.signals[0] == 0 && time_mono_ns() < deadline)
+		assert_int_equal(loop_turn(c->loop, 100), 0);
+	assert_int_equal(c->t.signals[0], 1);
+	while (drv_used(&c->dq[0], NULL, NULL))
+		;
+	while (drv_avail_event(&c->dq[0]) != 3 && time_mono_ns() < deadline)
+		assert_int_equal(loop_turn(c->loop, 100), 0);
+	assert_true(post_forget(c, f));
+	/* A silent one is found by the clock alone. */
+	assert_false(post_forget(c, f));
+	while (drv_used_idx(&c->dq[0]) != 5 && time_mono_ns() < deadline)
+		assert_int_equal(loop_turn(c->loop, 100), 0);
+	assert_int_equal(cl_getattr(c, f, NULL), -EINVAL);
+	/* A session that ends meanwhile leaves nothing behind. */
+	f = cl_lookup(c, FUSE_ROOT_ID, "f");
+	(void)post_forget(c, f);
+	cl_stop(c);
+}
+
+/* The guest has to be told in time for a small queue, and for many: an interrupt for half of the queue. */
+static void many_forgets(void **state)
+{
+	struct client *c = cl_start();
+	uint64_t f;
+	unsigned n;
+
+	(void)state;
+	cl_host_file(c, "f", "");
+	f = cl_lookup(c, FUSE_ROOT_ID, "f");
+	c->t.signals[0] = 0;
+	(void)post_forget(c, f);
+	for (n = 1; n < 32; n++)
+		(void)post_forget(c, f);
+	assert_int_equal(c->t.signals[0], 0);
+	assert_int_equal(cl_getattr(c, FUSE_ROOT_ID, NULL), 0);
+	assert_int_equal(c->t.signals[0], 1);
+	cl_stop(c);
+}
+
 static void survives_a_process_without_descriptors(void **state)
 {
 	struct client *c = cl_start();
@@ -383,6 +463,8 @@ int main(void)
 		cmocka_unit_test(a_folder_moved_below_its_child_by_the_host),
 		cmocka_unit_test(announces_submounts),
 		cmocka_unit_test(forgets),
+		cmocka_unit_test(forgets_disturb_nobody),
+		cmocka_unit_test(many_forgets),
 		cmocka_unit_test(survives_a_process_without_descriptors),
 	};
 

@@ -402,6 +402,18 @@ static void kicks_are_wanted_only_when_drained(void **state)
 	assert_int_equal(queue_pop(&f->q, &f->c), 0);
 	assert_true(add_one(f) >= 0);
 	assert_true(drv_publish(&f->dq));
+	/* Off when the next one would be kicked for. */
+	assert_int_equal(queue_pop(&f->q, &f->c), 1);
+	assert_int_equal(queue_pop(&f->q, &f->c), 0);
+	queue_kicks_enable(&f->q, false);
+	assert_true(add_one(f) >= 0);
+	assert_false(drv_publish(&f->dq));
+	assert_true(add_one(f) >= 0);
+	assert_false(drv_publish(&f->dq));
+	queue_kicks_enable(&f->q, true);
+	assert_int_equal(queue_pop(&f->q, &f->c), 1);
+	assert_int_equal(queue_pop(&f->q, &f->c), 1);
+	assert_int_equal(queue_pop(&f->q, &f->c), 0);
 	drop(f);
 }
 

@@ -353,6 +353,9 @@ int vhost_user_dev_stop_ring(
 	q = ring_queue(ring);
 	if (queue_in_flight(q) > 0 || (d->state == VHOST_USER_BROKEN && d->dev->active))
 		end_session(d, VHOST_USER_ENDED);
+	/* The device may have held an interrupt back; whoever goes on with the ring would wait for it for ever. */
+	if (d->dev->active)
+		virtio_signal(d->dev, ring_index(ring));
 	loop_remove_fd(&ring->kick_src);
 	ring->notify_due = false;
 	if (queue_is_started(q))
