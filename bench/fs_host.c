@@ -96,10 +96,11 @@ static int start_qemu(char **argv, int console, int ours, const char *socket_pat
 	const char *qemu[] = {"qemu-system-x86_64", "-M",
 		"microvm,rtc=on,isa-serial=on,pcie=off,ioapic2=off,memory-backend=mem", "-global",
 		"virtio-mmio.force-legacy=false", "-object", "memory-backend-memfd,id=mem,size=512M,share=on", "-m",
-		"512M", "-smp", smp, "-accel", "tcg", "-cpu", "max,erms=off,fsrm=off,la57=off", "-nodefaults",
-		"-no-user-config", "-nographic", "-no-reboot", "-kernel", argv[3], "-initrd", argv[4], "-append",
-		append, "-chardev", "socket,id=con,fd=3", "-serial", "chardev:con", "-chardev", "socket,id=a,fd=4",
-		"-device", "vhost-user-fs-device,chardev=a,tag=ours,queue-size=" QUEUE, "-chardev", theirs, "-device",
+		"512M", "-smp", smp, "-accel", getenv("ACCEL") ? getenv("ACCEL") : "tcg", "-cpu",
+		"max,erms=off,fsrm=off,la57=off", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
+		"-kernel", argv[3], "-initrd", argv[4], "-append", append, "-chardev", "socket,id=con,fd=3", "-serial",
+		"chardev:con", "-chardev", "socket,id=a,fd=4", "-device",
+		"vhost-user-fs-device,chardev=a,tag=ours,queue-size=" QUEUE, "-chardev", theirs, "-device",
 		"vhost-user-fs-device,chardev=b,tag=theirs,queue-size=" QUEUE, NULL};
 	struct spawn s = {.file = qemu[0], .argv = qemu, .search_path = true};
 	struct tsc_sample tsc;
