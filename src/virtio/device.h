@@ -15,7 +15,8 @@
  * Which queues run: activate finds those started that the driver had ready by then; another may start later (notify
  * tells), or never (QEMU keeps the event queue of virtio-vsock for itself), and any may be stopped or held for a
  * while when the VM is paused. On a queue that does not run, queue_pop finds nothing and nothing need be done about
- * it; notify is called for each queue that starts or goes on. While chains are in flight a queue is not stopped
+ * it; notify is called for each queue that starts or goes on. An interrupt may be held back for a while; when its queue
+ * is stopped it comes at once. While chains are in flight a queue is not stopped
  * before reset has returned. Buffers of a popped chain stay mapped until it is pushed or reset has returned; *mem
  * itself changes with the memory map, so other threads keep to the buffers of their chains.
  */

@@ -348,6 +348,22 @@ static void chains_in_flight_may_end_while_disabled(void **state)
 	front_free(f);
 }
 
+static void a_stop_lets_go_of_an_interrupt_held_back(void **state)
+{
+	struct front *f = front_new();
+
+	front_start(f, 1);
+	f->fd.keep = true;
+	assert_true(front_add(f, 0));
+	assert_int_equal(queue_push(&f->fd.dev.queues[0], f->fd.kept, 0), 0);
+	assert_int_equal(front_events(f->call[0]), 0);
+	front_enable(f, 1, 0);
+	assert_int_equal(front_stop(f, 0), 1);
+	assert_int_equal(front_events(f->call[0]), 1);
+	assert_int_equal(f->fd.resets, 0);
+	front_free(f);
+}
+
 static void a_running_ring_keeps_its_index(void **state)
 {
 	struct front *f = front_new();
@@ -646,6 +662,7 @@ int main(void)
 		cmocka_unit_test(ends_of_sessions),
 		cmocka_unit_test(the_rest_of_a_stop_starts_nothing),
 		cmocka_unit_test(chains_in_flight_may_end_while_disabled),
+		cmocka_unit_test(a_stop_lets_go_of_an_interrupt_held_back),
 		cmocka_unit_test(a_running_ring_keeps_its_index),
 		cmocka_unit_test(a_broken_rule_stops_the_device_not_the_connection),
 		cmocka_unit_test(a_hostile_ring_breaks),
