@@ -25,6 +25,7 @@ static const ProtobufCMessageDescriptor *const types[] = {
 	&podvm__agent__v1__next_events_request__descriptor,
 	&podvm__agent__v1__next_events_response__descriptor,
 	&podvm__agent__v1__empty__descriptor,
+	&podvm__agent__v1__sync_folders_request__descriptor,
 };
 
 static void message(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size)

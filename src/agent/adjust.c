@@ -24,7 +24,7 @@
 
 #define BPF_ANNOTATION "run.oci.seccomp_bpf_data"
 
-const char *const adjust_sources[] = {SHARED_DIR, VOLUMES_DIR, SHM_DIR, NULL};
+const char *const adjust_sources[] = {SHARED_DIR, VOLUMES_DIR, SHM_DIR, LIVE_DIR, NULL};
 
 /* Sources of these types are no paths. */
 static const char *const fs_types[] = {"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"};

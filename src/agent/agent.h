@@ -25,6 +25,7 @@
 #define SHARED_DIR RUN_DIR "/shared"
 #define VOLUMES_DIR RUN_DIR "/volumes"
 #define SHM_DIR RUN_DIR "/shm"
+#define LIVE_DIR RUN_DIR "/live"
 #define CONTAINERS_DIR RUN_DIR "/containers"
 #define CGROUP_DIR "/sys/fs/cgroup"
 #define PODS_CGROUP "podvm" /* below CGROUP_DIR; each container is a child of it */
@@ -58,6 +59,8 @@ struct agent {
 	struct container *containers; /* [AGENT_CONTAINERS_MAX] */
 	struct process *processes;    /* [AGENT_PROCESSES_MAX] */
 	struct waiter *waiters;	      /* [AGENT_WAITERS_MAX] */
+	struct live_job *live;	      /* [AGENT_CONTAINERS_MAX], live.c */
+	bool live_mounted;
 	struct crun crun;
 	struct streams *streams;
 	struct events events;

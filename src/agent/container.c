@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 
 #include "agent/cgroup.h"
+#include "agent/live.h"
 #include "agent/pause.h"
 #include "base/bytes.h"
 #include "base/fd.h"
@@ -111,6 +112,7 @@ static void release(struct container *c)
 	close_fd(&c->cgroup_fd);
 	json_decref(c->process);
 	remove_folder(c->id);
+	live_remove(a, c->id);
 	c->process = NULL;
 	c->init = NULL;
 	c->state = CONTAINER_FREE;

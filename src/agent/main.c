@@ -16,6 +16,7 @@
 #include "agent/agent.h"
 #include "agent/boot.h"
 #include "agent/container.h"
+#include "agent/live.h"
 #include "agent/pause.h"
 #include "base/bytes.h"
 #include "base/fd.h"
@@ -62,7 +63,7 @@ static void reap(struct agent *a, const struct orphan *ended, unsigned n)
 			process_exited(p, ended[i].status);
 		else if (a->pid_ns_pid && ended[i].pid == a->pid_ns_pid)
 			agent_panic("the first process of the shared PID namespace ended");
-		else if (!is_crun(a, ended[i].pid))
+		else if (!live_reaped(a, ended[i].pid, ended[i].status) && !is_crun(a, ended[i].pid))
 			container_orphan(a, ended[i].pid, ended[i].status);
 	}
 	for (unsigned i = 0; i < n; i++)
@@ -154,7 +155,8 @@ static int make_tables(struct agent *a, struct err *err)
 	a->containers = calloc(AGENT_CONTAINERS_MAX, sizeof(*a->containers));
 	a->processes = calloc(AGENT_PROCESSES_MAX, sizeof(*a->processes));
 	a->waiters = calloc(AGENT_WAITERS_MAX, sizeof(*a->waiters));
-	if (!a->containers || !a->processes || !a->waiters)
+	a->live = live_table();
+	if (!a->containers || !a->processes || !a->waiters || !a->live)
 		return err_set(err, ENOMEM, "tables: out of memory");
 	a->crun = (struct crun){.loop = a->loop, .path = CRUN_PATH};
 	events_init(&a->events, a->loop);

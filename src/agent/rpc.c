@@ -16,6 +16,7 @@
 #include "agent/configure.h"
 #include "agent/container.h"
 #include "agent/info.h"
+#include "agent/live.h"
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -179,6 +180,11 @@ static void create_container(void *ctx, struct ttrpc_request *rq, const Protobuf
 		container_create(a, rq, req);
 }
 
+static void sync_folders(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
+{
+	live_sync(ctx, rq, (const void *)msg);
+}
+
 static void create_exec(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
 {
 	const Podvm__Agent__V1__CreateExecRequest *req = (const void *)msg;
@@ -255,6 +261,9 @@ static void delete_process(void *ctx, struct ttrpc_request *rq, const ProtobufCM
 	const process_request *req = (const void *)msg;
 	struct process *p = process_find(ctx, req->container_id, req->exec_id);
 
+	/* One that was never made may have folders all the same. */
+	if (id_valid(req->container_id) && !container_find(ctx, req->container_id))
+		live_remove(ctx, req->container_id);
 	if (!p && container_was_deleted(ctx, req->container_id, req->exec_id))
 		reply_empty(rq);
 	else if ((p = get_process(ctx, rq, req->container_id, req->exec_id)))
@@ -355,6 +364,7 @@ static void next_events(void *ctx, struct ttrpc_request *rq, const ProtobufCMess
 static const struct ttrpc_method methods[] = {
 	{"Configure", REQUEST(configure_request), configure},
 	{"GetInfo", REQUEST(empty), get_info},
+	{"SyncFolders", REQUEST(sync_folders_request), sync_folders},
 	{"CreateContainer", REQUEST(create_container_request), create_container},
 	{"CreateExec", REQUEST(create_exec_request), create_exec},
 	{"StartProcess", REQUEST(process_request), start_process},

@@ -33,6 +33,7 @@
 
 struct shim;
 struct task;
+struct live;
 
 struct shim_args {
 	char ns[128], id[SHIM_ID_MAX + 1], address[256], ttrpc_address[256];
@@ -90,6 +91,7 @@ struct task {
 	char *json; /* the spec for the guest, until it was sent */
 	size_t json_len;
 	size_t n_mounts;
+	struct live *live;	     /* its volumes that are copies (live.h); NULL: none */
 	struct resize_limits limits; /* that it was created with */
 	bool mounted;		     /* it has folders in the share */
 	bool in_guest;		     /* CreateContainer was sent */
@@ -119,6 +121,8 @@ struct shim {
 	char pod_name[256], pod_ns[256], pod_uid[64];
 	char hostname[65];
 	struct host_cgroup *cgroup; /* where the pod's processes are; NULL: where containerd is */
+
+	struct loop_fd live_src; /* inotify of volumes; its fd is owned here */
 
 	json_t *sysctls; /* owned object or NULL: for Configure */
 
@@ -178,6 +182,8 @@ void task_agent_id(char dst[STREAM_ID_MAX + 1], const char *id);
 void task_create_failed(struct proc *p, const struct err *why);
 void task_created(struct task *t);
 void task_started(struct task *t);
+/* CreateContainer, once the guest has what it needs. */
+void task_send_create(struct task *t);
 /* The VM is up: what waited for it goes on. */
 void task_vm_up(struct shim *sh);
 /* The VM is gone. */

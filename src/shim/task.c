@@ -8,12 +8,11 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "shim/live.h"
 #include "shim/rootfs.h"
 #include "shim/shim.h"
 
 #define DELETE_TIMEOUT_MS 30000
-
-static void send_create(struct task *t);
 
 bool task_id_valid(const char *id)
 {
@@ -79,6 +78,7 @@ static void task_free(struct task *t)
 	while (t->execs)
 		free_exec(t->execs);
 	proc_fini(&t->init);
+	live_free(t);
 	if (t->mounted)
 		rootfs_remove(&sh->share, t->agent_id, t->n_mounts);
 	free(t->json);
@@ -204,12 +204,14 @@ static int pid_namespace(const struct task *t, const char **ret, struct err *err
 		err, ENOENT, "the PID namespace of another container: the pod has none with the pid %u", t->joins_pid);
 }
 
-static void send_create(struct task *t)
+void task_send_create(struct task *t)
 {
 	const char *pid_ns = "";
 	Podvm__Agent__V1__CreateContainerRequest req = PODVM__AGENT__V1__CREATE_CONTAINER_REQUEST__INIT;
 	struct err err = {0};
 
+	if (!live_ready(t))
+		return;
 	req.container_id = t->agent_id;
 	req.oci_spec.data = (uint8_t *)t->json;
 	req.oci_spec.len = t->json_len;
@@ -232,9 +234,15 @@ static void send_create(struct task *t)
 static int bind_mount(void *ctx, size_t i, struct spec_mount *m, char ret_guest[PATH_LEN], struct err *err)
 {
 	struct task *t = ctx;
+	int r;
 
 	t->n_mounts = i + 1;
-	return rootfs_bind(&t->shim->share, &t->shim->host, t->agent_id, i, m, ret_guest, err);
+	r = rootfs_bind(&t->shim->share, &t->shim->host, t->agent_id, i, m, ret_guest, err);
+	/* What changes below it, or is written to, has to be the folder itself. */
+	if (r < 0 || !(m->read_only || m->recursive) || m->follow || m->guest_writable)
+		return r;
+	r = live_take(t, i, ret_guest + strlen(GUEST_SHARE "/"), ret_guest, err);
+	return r < 0 ? r : 0;
 }
 
 static void note(void *ctx, const char *text)
@@ -373,7 +381,7 @@ void task_create(struct shim *sh, struct ttrpc_request *rq, const Ctrd__CreateTa
 	else if (t->kind == SPEC_SANDBOX)
 		task_created(t);
 	else if (sh->vm == VM_UP)
-		send_create(t);
+		task_send_create(t);
 }
 
 /* ---- the VM ---- */
@@ -412,7 +420,7 @@ void task_vm_up(struct shim *sh)
 			if (t->init.state == PROC_STARTING)
 				sandbox_task_started(t);
 		} else if (t->json && t->init.state == PROC_NEW) {
-			send_create(t);
+			task_send_create(t);
 		}
 	}
 }

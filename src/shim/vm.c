@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "oci/json.h"
 #include "pod/host_cgroup.h"
+#include "shim/live.h"
 #include "shim/shim.h"
 
 #define QUIT_WAIT_NS (3 * NS_PER_S)
@@ -296,6 +297,7 @@ void vm_fini(struct shim *sh)
 	loop_timer_cancel(&sh->events_timer);
 	sh->vm = VM_DOWN;
 	task_free_all(sh);
+	live_fini(sh);
 	sandbox_stop(&sh->sb);
 	share_fini(&sh->share);
 	share_host_fini(&sh->host);

@@ -8,7 +8,7 @@
  *
  * The host's changes are seen in the guest within a second (FUSE 1 s for names and attributes, nothing for absent names; file
  * contents at the next open). FUSE notifications do not exist over virtio in stock kernels, so inotify in the guest hears
- * of changes by the guest alone.
+ * of changes by the guest alone (what the kubelet updates is copied into the guest: shim/live.h).
  *
  * fs_new makes the calling thread the device's: the one that runs the loop. It gives it a working directory and a umask of its
  * own (unshare(CLONE_FS)) and SECBIT_NO_SETUID_FIXUP, so that files can be made as the guest's users without losing
