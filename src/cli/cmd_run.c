@@ -523,7 +523,7 @@ const struct cmd cmd_run = {
 	.completes = "file",
 	.needs_root = true,
 	.options = {{"detach", 'd', NULL, "run in the background"},
-		{"driver", 'D', "NAME", "how the VM runs: auto, qemu or vmm (default: auto)"},
+		{"driver", 'D', "auto|qemu|vmm", "how the VM runs (default: auto)"},
 		{"netns", 'n', "PATH",
 			"attach the pod to this network namespace, as a CNI set it up (default: loopback only)"},
 		{"quiet", 'q', NULL, "no progress lines"},

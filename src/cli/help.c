@@ -372,6 +372,27 @@ static void completion_options(FILE *f)
 	(void)fputs("\tesac\n", f);
 }
 
+/* What may follow an option whose value is one of a few words. */
+static void completion_values(FILE *f)
+{
+	(void)fputs("\tcase \"$cmd ${COMP_WORDS[COMP_CWORD - 1]}\" in\n", f);
+	for (size_t i = 0; cmd_table[i]; i++) {
+		const char *name = cmd_table[i]->name;
+		const struct cmd_option *o;
+
+		for (size_t k = 0; (o = option_at(cmd_table[i], k)); k++) {
+			if (!o->arg || !strchr(o->arg, '|'))
+				continue;
+			(void)fprintf(
+				f, "\t'%s --%s' | '%s -%c') words='", name, o->name, name, o->letter ? o->letter : '-');
+			for (const char *p = o->arg; *p; p++)
+				(void)fputc(*p == '|' ? ' ' : *p, f);
+			(void)fputs("' ;;\n", f);
+		}
+	}
+	(void)fputs("\tesac\n", f);
+}
+
 void help_print_completion(FILE *f)
 {
 	const char *p = "";
@@ -397,6 +418,7 @@ void help_print_completion(FILE *f)
 	(void)fputs("\t\tfi\n\tdone\n", f);
 	completion_words(f);
 	completion_options(f);
+	completion_values(f);
 	(void)fputs("\tif [[ -n $words ]]; then COMPREPLY=($(compgen -W \"$words\" -- \"$cur\")); return; fi\n"
 		    "\tif [[ $cur == -* ]]; then COMPREPLY=($(compgen -W \"$opts\" -- \"$cur\")); return; fi\n"
 		    "\tcase $kind in\n"

@@ -17,7 +17,8 @@ static const struct cmd one = {
 	.description = "First paragraph - with a dash.\n\n.begins with a dot and a \\ backslash",
 	.examples = "podvm one x\twhat it does\n",
 	.completes = "pod",
-	.options = {{"all", 'a', NULL, "everything"}, {"size", 0, "N", "how much"}},
+	.options = {{"all", 'a', NULL, "everything"}, {"size", 0, "N", "how much"},
+		{"kind", 'k', "tall|wide", "which"}},
 };
 static const struct cmd group_ls = {.name = "group ls",
 	.args = "",
@@ -77,9 +78,9 @@ static void help_shows_all_that_is_described(void **state)
 {
 	collect(help_print, &one);
 	assert_non_null(strstr(text, "Usage: podvm one [OPTION]... FILE\n"));
-	assert_non_null(strstr(text, "  -a, --all      everything\n"));
-	assert_non_null(strstr(text, "      --size N   how much\n"));
-	assert_non_null(strstr(text, "  -h, --help     show this help\n"));
+	assert_non_null(strstr(text, "  -a, --all              everything\n"));
+	assert_non_null(strstr(text, "      --size N           how much\n"));
+	assert_non_null(strstr(text, "  -h, --help             show this help\n"));
 	assert_non_null(strstr(text, "  podvm one x\n      what it does\n"));
 }
 
@@ -125,7 +126,9 @@ static void bash_completes(void **state)
 	completes("podvm \"\"", "one group");
 	completes("podvm gr", "group");
 	completes("podvm group \"\"", "ls rm");
-	completes("podvm one --", "--all --size --help");
+	completes("podvm one --", "--all --size --kind --help");
+	completes("podvm one --kind \"\"", "tall wide");
+	completes("podvm one -k w", "wide");
 	completes("podvm one pod-b", "pod-b");
 	completes("podvm one \"\"", "pod-a pod-b");
 	completes("podvm group rm --h", "--help");

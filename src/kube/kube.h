@@ -206,7 +206,8 @@ struct kube_spec_paths {				 /* guest paths for one container, made by the pod c
 /*
  * The OCI spec of container `c` as the kubelet and containerd's CRI would make it: command and args over the image's entrypoint
  * and cmd, environment, user (rootfs_fd resolves names; -EINVAL for runAsNonRoot with uid 0), capabilities, seccomp,
- * limits, mounts. -EINVAL when there is no command at all. `seccomp_json`: content of a localhost profile or NULL.
+ * limits, mounts. -EINVAL when there is no command at all. Errors do
+ * not name the container: the caller does. `seccomp_json`: content of a localhost profile or NULL.
  */
 int kube_container_spec(struct oci_spec *ret, const struct kube_pod *pod, const struct kube_container *c,
 	const struct image_config *image, int rootfs_fd, const struct kube_spec_paths *paths, const char *seccomp_json,

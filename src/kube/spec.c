@@ -40,8 +40,8 @@ static int check(struct build *b, int r, const char *what)
 	if (r == 0)
 		return 0;
 	if (r == -EILSEQ)
-		return err_set(b->err, EINVAL, "container %s: %s of the image: not UTF-8 text", b->c->name, what);
-	return err_set(b->err, -r, "container %s: %s: out of memory", b->c->name, what);
+		return err_set(b->err, EINVAL, "%s of the image: not UTF-8 text", what);
+	return err_set(b->err, -r, "%s: out of memory", what);
 }
 
 /* ---- arguments and environment ---- */
@@ -76,9 +76,8 @@ static int set_args(struct build *b)
 		args[n_first + i] = rest[i];
 	if (n_first + n_rest == 0)
 		return err_set(b->err, EINVAL,
-			"container %s: no command: neither the image %s nor the pod gives one; add command to the "
-			"container",
-			c->name, c->image);
+			"no command: neither the image %s nor the pod gives one; add command to the container",
+			c->image);
 	return check(b, oci_set_args(b->spec, args, n_first + n_rest), "arguments");
 }
 
@@ -175,13 +174,12 @@ static int set_user(struct build *b, int rootfs_fd)
 	if (len >= 0 && (size_t)len < sizeof(text) && s->run_as_group.set)
 		len += snprintf(text + len, sizeof(text) - (size_t)len, ":%u", s->run_as_group.v);
 	if (len < 0 || (size_t)len >= sizeof(text))
-		return err_set(b->err, EINVAL, "container %s: the user name of the image is too long", b->c->name);
+		return err_set(b->err, EINVAL, "the user name of the image is too long");
 	r = image_user_resolve(&user, rootfs_fd, text, b->err);
 	if (r < 0)
-		return err_wrap(b->err, "container %s", b->c->name);
+		return r;
 	if (s->run_as_non_root && user.uid == 0)
-		return err_set(b->err, EINVAL,
-			"container %s: runAsNonRoot is set, but the image %s runs as root; set runAsUser", b->c->name,
+		return err_set(b->err, EINVAL, "runAsNonRoot is set, but the image %s runs as root; set runAsUser",
 			b->c->image);
 	return set_groups(b, &user);
 }
@@ -253,10 +251,9 @@ static int set_seccomp(struct build *b, const char *profile)
 		break;
 	}
 	if (!profile)
-		return err_set(b->err, EINVAL, "container %s: the seccomp profile %s was not read", b->c->name,
-			s->seccomp_profile);
+		return err_set(b->err, EINVAL, "the seccomp profile %s was not read", s->seccomp_profile);
 	if (oci_set_seccomp(b->spec, profile, strlen(profile), b->err) < 0)
-		return err_wrap(b->err, "container %s: %s", b->c->name, s->seccomp_profile);
+		return err_wrap(b->err, "%s", s->seccomp_profile);
 	return 0;
 }
 

@@ -377,16 +377,16 @@ static void test_errors(void **state)
 		const char *message;
 	} table[] = {
 		{{"", "\"Env\": []"}, EINVAL,
-			"container a: no command: neither the image i nor the pod gives one; add command to the "
+			"no command: neither the image i nor the pod gives one; add command to the "
 			"container"},
 		{{"    securityContext: {runAsNonRoot: true}\n", NULL}, EINVAL,
-			"container a: runAsNonRoot is set, but the image i runs as root; set runAsUser"},
+			"runAsNonRoot is set, but the image i runs as root; set runAsUser"},
 		{{"    securityContext: {runAsNonRoot: true}\n", "\"Cmd\": [\"a\"], \"User\": \"root\""}, EINVAL,
-			"container a: runAsNonRoot is set, but the image i runs as root; set runAsUser"},
+			"runAsNonRoot is set, but the image i runs as root; set runAsUser"},
 		{{"", "\"Cmd\": [\"a\"], \"User\": \"nobody\""}, ENOENT,
-			"container a: user 'nobody' is not in the image's /etc/passwd"},
+			"user 'nobody' is not in the image's /etc/passwd"},
 		{{"    securityContext: {seccompProfile: {type: Localhost, localhostProfile: p.json}}\n", NULL}, EINVAL,
-			"container a: the seccomp profile p.json was not read"},
+			"the seccomp profile p.json was not read"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
@@ -407,7 +407,7 @@ static void test_bad_seccomp_profile(void **state)
 	struct err err = {0};
 
 	assert_true(build(&spec, *(int *)*state, &sc, &err) < 0);
-	assert_true(str_has_prefix(err.msg, "container a: p.json: seccomp profile: "));
+	assert_true(str_has_prefix(err.msg, "p.json: seccomp profile: "));
 }
 
 int main(void)

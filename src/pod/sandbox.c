@@ -318,6 +318,8 @@ static int start_vm(struct sandbox *sb, const struct sandbox_config *cfg, struct
 		vm.n_nics = pod_net_nics(sb->net, &vm.nics);
 	sandbox_note(sb, "driver %s: %s", sb->driver->name, sb->driver_reason);
 	sandbox_note(sb, "VM: %u vCPU, %llu MiB", sb->vcpus, (unsigned long long)(sb->memory / MIB));
+	if (cfg->vcpus > sb->vcpus)
+		sandbox_note(sb, "the containers' CPU limits add up to %u, more than a VM can have", cfg->vcpus);
 	return sb->driver->start(&sb->vm, sb->loop, &vm, &cb, err);
 }
 
