@@ -123,10 +123,15 @@ static int remove_one(const char *name, bool forced, struct err *err)
 
 	if (r < 0)
 		return r;
-	if (e.alive && !forced)
+	/* One that has ended is gone in a moment. */
+	if (e.alive && !forced && pod_ended(&e))
+		r = pod_wait(&e, KILL_WAIT_MS, err);
+	else if (e.alive)
+		r = 1;
+	if (r == 1 && !forced)
 		return err_set(err, EBUSY, "pod '%s' is running: 'podvm stop %s' first, or 'podvm rm -f %s'", name,
 			name, name);
-	if (e.alive) {
+	if (r == 1) {
 		r = ask(&e, SIGTERM, err);
 		if (r == 0)
 			r = force(&e, err);

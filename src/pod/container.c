@@ -6,7 +6,8 @@
  *      ^                                            |
  *      +---------------- back-off ------------------+   (a new instance with a new id and a fresh root filesystem)
  *
- * The back-off is the kubelet's: 10 s, doubled at each restart up to 5 minutes, forgotten after 10 minutes of running.
+ * The back-off is the kubelet's: the first restart comes at once, the second after 10 s, and each further one after twice the time,
+ * up to 5 minutes; all of that is forgotten after 10 minutes of running.
  */
 #include <errno.h>
 #include <signal.h>
@@ -125,18 +126,21 @@ static void on_backoff(struct loop_timer *t)
 
 static void schedule_restart(struct pod_container *c)
 {
+	uint64_t wait;
+
 	if (c->started_mono && time_mono_ns() - c->started_mono > BACKOFF_FORGET)
 		c->backoff_ns = 0;
-	c->backoff_ns = c->backoff_ns ? MIN_OF(c->backoff_ns * 2, BACKOFF_MAX) : BACKOFF_FIRST;
+	wait = c->backoff_ns;
+	c->backoff_ns = wait ? MIN_OF(wait * 2, BACKOFF_MAX) : BACKOFF_FIRST;
 	forget_instance(c);
 	c->restarts++;
 	c->attempt++;
 	new_id(c);
 	c->state = CONTAINER_WAITING;
-	c->reason = "CrashLoopBackOff";
+	c->reason = wait ? "CrashLoopBackOff" : "ContainerCreating";
 	sandbox_note(&c->pod->sb, "container %s: restarts in %u s (restart %u)", c->spec->name,
-		(unsigned)(c->backoff_ns / NS_PER_S), c->restarts);
-	loop_timer_set(c->pod->loop, &c->timer, c->backoff_ns, on_backoff);
+		(unsigned)(wait / NS_PER_S), c->restarts);
+	loop_timer_set(c->pod->loop, &c->timer, wait, on_backoff);
 }
 
 static void note_termination_message(struct pod_container *c)

@@ -54,13 +54,6 @@ static int registry_lock(int *ret, struct err *err)
 	return 0;
 }
 
-static bool entry_final(const struct pod_entry *e)
-{
-	const char *phase = pod_state_text(e, "phase");
-
-	return str_eq(phase, "Succeeded") || str_eq(phase, "Failed");
-}
-
 static void kill_leftovers(const struct pod_entry *e)
 {
 	json_t *list = pod_entry_at(e, "vm.processes"), *p;
@@ -119,7 +112,7 @@ static int reap_runs(unsigned *n, struct err *err)
 			continue;
 		if (pod_entry_load(&e, de->d_name) < 0)
 			return r < 0 ? r : err_set(err, ENOMEM, "look for crashed pods: out of memory");
-		if (e.alive || entry_final(&e))
+		if (e.alive || pod_ended(&e))
 			continue;
 		one = bury(&e, r < 0 ? NULL : err);
 		*n += one == 0;

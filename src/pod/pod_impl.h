@@ -64,7 +64,7 @@ struct pod_container {
 	unsigned restarts;
 	uint64_t started_ns, finished_ns; /* CLOCK_REALTIME */
 	uint64_t started_mono;
-	uint64_t backoff_ns;
+	uint64_t backoff_ns;	 /* before the next restart */
 	struct loop_timer timer; /* back-off, or the bound on draining */
 	struct output out[2];
 	struct input in;

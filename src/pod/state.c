@@ -104,6 +104,13 @@ long long pod_state_number(const struct pod_entry *e, const char *path)
 	return json_integer_value(pod_entry_at(e, path));
 }
 
+bool pod_ended(const struct pod_entry *e)
+{
+	const char *phase = pod_state_text(e, "phase");
+
+	return str_eq(phase, "Succeeded") || str_eq(phase, "Failed");
+}
+
 static int by_age(const void *a, const void *b)
 {
 	long long x = pod_state_number(a, "createdNs"), y = pod_state_number(b, "createdNs");

@@ -61,6 +61,9 @@ int pod_remove(const char *id, struct err *err) must_check;
 const char *pod_state_text(const struct pod_entry *e, const char *path);
 long long pod_state_number(const struct pod_entry *e, const char *path);
 
+/* Its phase is final. The supervisor may still be at its last steps: see pod_wait. */
+bool pod_ended(const struct pod_entry *e);
+
 /* Signals the supervisor (through a pidfd, checked against the lock's owner). -ESRCH when it is gone. */
 int pod_signal(const struct pod_entry *e, int signo, struct err *err) must_check;
 /* Waits until the supervisor is gone. 1: timeout. */

@@ -349,7 +349,7 @@ teardown() { assert_clean; }
 	[ "$status" -eq 3 ]
 }
 
-@test "a container that fails restarts after the back-off, with a fresh root filesystem" {
+@test "a container that fails restarts at once, then after 10 s, with a fresh root filesystem" {
 	cat >p.yaml <<-Y
 		apiVersion: v1
 		kind: Pod
@@ -360,12 +360,16 @@ teardown() { assert_clean; }
 		  containers:
 		  - name: main
 		    image: $IMAGE
-		    command: [sh, -c, "echo run >>/d/runs; [ -e /mark ] && echo stale; touch /mark; [ \$(wc -l </d/runs) -eq 2 ] && echo second"]
+		    command: [sh, -c, "echo run >>/d/runs; [ -e /mark ] && echo stale; touch /mark; [ \$(wc -l </d/runs) -eq 3 ] && echo third"]
 		    volumeMounts: [{name: d, mountPath: /d}]
 	Y
-	run "$PODVM" run -q p.yaml
-	[ "$status" -eq 0 ]
-	[ "$output" = "[main] second" ]
+	"$PODVM" run -d -q p.yaml
+	wait_for 120 bash -c "'$PODVM' ps -a | grep -q 'again.*Succeeded'"
+	[ "$("$PODVM" logs again)" = third ]
+	"$PODVM" logs --all again >all
+	grep -q 'container main: restarts in 0 s (restart 1)' all
+	grep -q 'container main: restarts in 10 s (restart 2)' all
+	"$PODVM" rm again
 }
 
 @test "hostname, dnsConfig, hostAliases, shared PID namespace, termination message" {
