@@ -26,6 +26,9 @@ static const ProtobufCMessageDescriptor *const types[] = {
 	&podvm__agent__v1__next_events_response__descriptor,
 	&podvm__agent__v1__empty__descriptor,
 	&podvm__agent__v1__sync_folders_request__descriptor,
+	&podvm__agent__v1__get_info_response__descriptor,
+	&podvm__agent__v1__start_process_response__descriptor,
+	&podvm__agent__v1__container_request__descriptor,
 };
 
 static void message(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size)

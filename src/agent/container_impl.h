@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What container.c and exec.c share. */
+/* What container.c, exec.c and the table of calls share. */
 #include "agent/container.h"
 
 #define CONTAINER_PATH_LEN 192

@@ -14,7 +14,7 @@
 #include "agent/boot.h"
 #include "agent/cgroup.h"
 #include "agent/configure.h"
-#include "agent/container.h"
+#include "agent/container_impl.h"
 #include "agent/info.h"
 #include "agent/live.h"
 #include "base/bytes.h"
@@ -35,19 +35,12 @@ bool id_valid(const char *id)
 	       strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-") == n;
 }
 
-static void reply_empty(struct ttrpc_request *rq)
-{
-	Podvm__Agent__V1__Empty reply = PODVM__AGENT__V1__EMPTY__INIT;
-
-	ttrpc_reply(rq, &reply.base);
-}
-
 static void finish(struct ttrpc_request *rq, int r, const struct err *err)
 {
 	if (r < 0)
 		ttrpc_fail(rq, err);
 	else
-		reply_empty(rq);
+		agent_reply_empty(rq);
 }
 
 /* The container, or an answer to the caller and NULL. */
@@ -157,7 +150,7 @@ static void shut_down(void *ctx, struct ttrpc_request *rq, const ProtobufCMessag
 	if (cgroup_kill(a->cgroup_fd, &err) < 0)
 		log_warn("shutdown: %s, ignoring", err.msg);
 	sync();
-	reply_empty(rq);
+	agent_reply_empty(rq);
 	/* The answer gets on its way first. */
 	loop_timer_set(a->loop, &a->power_timer, POWER_OFF_NS, on_power);
 }
@@ -253,7 +246,7 @@ static void close_stdin(void *ctx, struct ttrpc_request *rq, const ProtobufCMess
 	if (!p)
 		return;
 	process_close_stdin(p);
-	reply_empty(rq);
+	agent_reply_empty(rq);
 }
 
 static void delete_process(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
@@ -265,7 +258,7 @@ static void delete_process(void *ctx, struct ttrpc_request *rq, const ProtobufCM
 	if (id_valid(req->container_id) && !container_find(ctx, req->container_id))
 		live_remove(ctx, req->container_id);
 	if (!p && container_was_deleted(ctx, req->container_id, req->exec_id))
-		reply_empty(rq);
+		agent_reply_empty(rq);
 	else if ((p = get_process(ctx, rq, req->container_id, req->exec_id)))
 		container_delete(p, rq);
 }

@@ -7,12 +7,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
 
 #include "base/fd.h"
+#include "base/proc.h"
 
 static void output_and_exit_codes(void **state)
 {
@@ -100,12 +102,24 @@ static void dies_with_its_parent(void **state)
 	close(sv[0]);
 }
 
+static void numbers_of_a_process(void **state)
+{
+	/* A name that looks like fields of its own. */
+	(void)prctl(PR_SET_NAME, "a) b 7 (c");
+	assert_int_equal(proc_stat(getpid(), 4), getppid());
+	assert_int_equal(proc_stat(getpid(), 5), getpgrp());
+	assert_true(proc_stat(getpid(), 22) > 0);
+	assert_int_equal(proc_stat(getpid(), 1000), 0);
+	assert_int_equal(proc_stat(INT32_MAX, 4), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(output_and_exit_codes),
 		cmocka_unit_test(descriptors_arrive_where_asked_and_no_others),
 		cmocka_unit_test(dies_with_its_parent),
+		cmocka_unit_test(numbers_of_a_process),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include "agent.pb-c.h"
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "base/proc.h"
 #include "rpc/stream.h"
 #include "rpc/ttrpc.h"
 
@@ -126,22 +127,12 @@ static uint64_t rollup_field(const char *text, const char *key)
 	return at ? strtoull(at + strlen(key), NULL, 10) * 1024 : 0;
 }
 
-/* utime and stime (fields 14 and 15) of /proc/PID/stat. */
 static uint64_t cpu_time(pid_t pid)
 {
-	auto_free char *text = NULL;
-	uint64_t ticks = 0, hz = (uint64_t)sysconf(_SC_CLK_TCK);
-	char path[64], *at;
+	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (file_read(AT_FDCWD, path, 4096, &text, NULL, NULL) < 0)
-		return 0;
-	at = strrchr(text, ')'); /* the name before it may hold anything */
-	for (int field = 2; at && field < 14; field++)
-		at = strchr(at + 1, ' ');
-	for (int i = 0; at && i < 2; i++)
-		ticks += strtoull(at, &at, 10);
-	return ticks * (UINT64_C(1000000000) / (hz ? hz : 100));
+	/* utime and stime */
+	return (proc_stat(pid, 14) + proc_stat(pid, 15)) * (UINT64_C(1000000000) / (hz ? hz : 100));
 }
 
 static bool read_process(struct host_process *p, const char *name, pid_t pid)

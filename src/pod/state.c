@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "base/proc.h"
 #include "pod/hvsock.h"
 #include "pod/state_impl.h"
 
@@ -226,20 +227,7 @@ int pod_find(struct pod_entry *ret, const char *name_or_id, struct err *err)
 
 long long pod_process_start(pid_t pid)
 {
-	char path[64];
-	auto_free char *text = NULL;
-	long long ticks = 0;
-	char *at;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (file_read(AT_FDCWD, path, 4096, &text, NULL, NULL) < 0)
-		return 0;
-	at = strrchr(text, ')'); /* the name before it may hold anything */
-	for (int field = 2; at && field < 22; field++)
-		at = strchr(at + 1, ' ');
-	if (at)
-		ticks = strtoll(at + 1, NULL, 10);
-	return ticks;
+	return (long long)proc_stat(pid, 22);
 }
 
 int pod_process_open(pid_t pid, long long ticks)
