@@ -3,7 +3,8 @@
  * Pods are made and removed: see state.h for what is where. Two locks keep the registry consistent:
  *   PODVM_RUN/lock             held while a pod's folders are made or removed, and by pod_reap
  *   PODVM_RUN/pods/<id>/lock   held by the supervisor for the life of the pod
- * The first makes "folder without a held lock" mean "crashed", never "not locked yet". Every pod waits for it, so what a guest filled
+ * and owner.h's tell what is whose when several run folders share PODVM_STATE.
+ * The first of them makes "folder without a held lock" mean "crashed", never "not locked yet". Every pod waits for it, so what a guest filled
  * is only moved to the trash while it is held.
  */
 #include "pod/state.h"
@@ -25,6 +26,7 @@
 #include "base/utf8.h"
 #include "pod/host_cgroup.h"
 #include "pod/net.h"
+#include "pod/owner.h"
 #include "pod/state_impl.h"
 #include "pod/trash.h"
 
@@ -71,14 +73,28 @@ static void kill_leftovers(const struct pod_entry *e)
 	}
 }
 
+/* A state folder without a run folder of ours may be another run folder's pod. */
+static int remove_state(const char *id, const char *run, struct err *err)
+{
+	auto_close int lock = -1;
+	int r;
+
+	if (access(run, F_OK) < 0) {
+		r = owner_lock(&lock, err);
+		if (r < 0 || !owner_none(id))
+			return r;
+	}
+	return trash_move(id, "", err);
+}
+
 /* With the registry's lock; trash_empty is due without it. */
 static int remove_both(const char *id, struct err *err)
 {
 	char path[PATH_LEN];
-	int r = trash_move(id, "", err);
+	int r = pod_run_path(path, id, "", err);
 
 	if (r == 0)
-		r = pod_run_path(path, id, "", err);
+		r = remove_state(id, path, err);
 	/* state.json goes last: what could not be removed now is found again by the next command. */
 	return r < 0 ? r : dir_remove_all(AT_FDCWD, path, err);
 }
@@ -125,17 +141,20 @@ static int reap_runs(unsigned *n, struct err *err)
 static int reap_states(unsigned *n, struct err *err)
 {
 	cleanup_with(pod_close_all) DIR *dir = NULL;
+	auto_close int lock = -1;
 	char path[PATH_LEN];
 	struct dirent *de;
-	int r = pod_open_all(&dir, path_state(), err);
+	int r = owner_lock(&lock, err);
 
+	if (r == 0)
+		r = pod_open_all(&dir, path_state(), err);
 	while (dir && (de = readdir(dir))) {
 		int one;
 
 		if (!pod_id_valid(de->d_name))
 			continue;
 		one = pod_run_path(path, de->d_name, "", r < 0 ? NULL : err);
-		if (one == 0 && access(path, F_OK) == 0)
+		if (one == 0 && (access(path, F_OK) == 0 || !owner_none(de->d_name)))
 			continue;
 		if (one == 0)
 			one = trash_move(de->d_name, "", r < 0 ? NULL : err);
@@ -227,7 +246,7 @@ static int make_home(struct pod_home *home, struct err *err)
 	home->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (home->lock_fd < 0 || lock_home(home->lock_fd) < 0)
 		return err_errno(err, "lock '%s'", lock);
-	return dir_make_all(home->state_dir, 0700, err);
+	return owner_take(home->id, &home->owner_fd, err);
 }
 
 static int first_state(const struct pod_home *home, const char *ns, const char *name, struct err *err)
@@ -240,6 +259,19 @@ static int first_state(const struct pod_home *home, const char *ns, const char *
 	return r;
 }
 
+/* The state folder may be another one's. */
+static void undo_home(struct pod_home *home)
+{
+	char path[PATH_LEN];
+
+	if (home->owner_fd >= 0)
+		(void)!trash_move(home->id, "", NULL);
+	if (pod_run_path(path, home->id, "", NULL) == 0)
+		(void)dir_remove_all(AT_FDCWD, path, NULL);
+	close_fd(&home->owner_fd);
+	close_fd(&home->lock_fd);
+}
+
 static int finish_home(struct pod_home *ret, struct pod_home *home, const char *ns, const char *name, struct err *err)
 {
 	int r = make_home(home, err);
@@ -247,8 +279,7 @@ static int finish_home(struct pod_home *ret, struct pod_home *home, const char *
 	if (r == 0)
 		r = first_state(home, ns, name, err);
 	if (r < 0) {
-		(void)remove_both(home->id, NULL);
-		close_fd(&home->lock_fd);
+		undo_home(home);
 		return r;
 	}
 	*ret = *home;
@@ -257,7 +288,7 @@ static int finish_home(struct pod_home *ret, struct pod_home *home, const char *
 
 int pod_home_named(struct pod_home *ret, const char *id, const char *ns, const char *name, struct err *err)
 {
-	struct pod_home home = {.lock_fd = -1};
+	struct pod_home home = {.lock_fd = -1, .owner_fd = -1};
 	auto_close int lock = -1;
 	auto_pod_entry struct pod_entry e = {0};
 	int r;
@@ -313,7 +344,7 @@ int pod_bury(const char *id, bool kill, struct err *err)
 
 int pod_home_new(struct pod_home *ret, const char *ns, const char *name, struct err *err)
 {
-	struct pod_home home = {.lock_fd = -1};
+	struct pod_home home = {.lock_fd = -1, .owner_fd = -1};
 	auto_close int lock = -1;
 	uint8_t random[POD_ID_LEN / 2];
 	int r = registry_lock(&lock, err);
@@ -394,6 +425,7 @@ void pod_home_free(struct pod_home *home, bool keep)
 		keep_records(home);
 	else
 		(void)remove_both(home->id, NULL);
+	close_fd(&home->owner_fd);
 	close_fd(&home->lock_fd);
 	close_fd(&lock);
 	(void)!trash_empty(home->id, NULL);

@@ -2,7 +2,7 @@
 #pragma once
 /*
  * The pods of this machine, as files: PODVM_RUN/pods/<id>/ (lock, state.json, vsock.sock, shared/) and
- * PODVM_STATE/pods/<id>/ (log, volumes, writable layers); what is removed of the latter goes through PODVM_STATE/pods/.trash.
+ * PODVM_STATE/pods/<id>/ (owner, log, volumes, writable layers; owner.h tells whose it is); what is removed of the latter goes through PODVM_STATE/pods/.trash.
  *
  *   state      what is there
  *   alive      the supervisor holds an exclusive flock on `lock`; the kernel drops it however the supervisor ends
@@ -83,7 +83,7 @@ int pod_attach(const struct pod_entry *e, const char *container_id, const char *
 
 struct pod_home {
 	char id[POD_ID_LEN + 1];
-	int lock_fd;
+	int lock_fd, owner_fd; /* owner_fd: pod/owner.h */
 	char run_dir[PATH_LEN], state_dir[PATH_LEN];
 	char netns[PATH_LEN]; /* ""; see pod_home_netns */
 };

@@ -327,6 +327,71 @@ static void a_pod_that_cannot_be_removed_does_not_keep_the_others(void **state)
 	assert_int_equal(count(), 0);
 }
 
+static void use_run(const char *name)
+{
+	char path[PATH_LEN];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	assert_int_equal(setenv("PODVM_RUN", path, 1), 0);
+	assert_int_equal(paths_check(NULL), 0);
+}
+
+static bool state_there(const struct pod_home *home)
+{
+	return access(home->state_dir, F_OK) == 0;
+}
+
+static void another_run_folder_s_pods_are_left_alone(void **state)
+{
+	struct pod_home home, same, gone;
+	struct err err = {0};
+	char path[PATH_LEN];
+	unsigned n;
+	json_t *s;
+
+	/* Alive, also for who cannot see its run folder. */
+	assert_int_equal(pod_home_new(&home, "default", "a", NULL), 0);
+	use_run("run2");
+	assert_int_equal(pod_reap(&n, NULL), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(pod_home_named(&same, home.id, "default", "a", &err), -EBUSY);
+	assert_non_null(strstr(err.msg, "another run folder"));
+	assert_int_equal(pod_bury(home.id, true, NULL), 0);
+	assert_true(state_there(&home));
+	(void)snprintf(path, sizeof(path), "%s/run/pods", dir);
+	(void)snprintf(err.msg, sizeof(err.msg), "%s/hidden", dir);
+	assert_int_equal(rename(path, err.msg), 0);
+	assert_int_equal(pod_reap(&n, NULL), 0);
+	assert_true(state_there(&home));
+	assert_int_equal(rename(err.msg, path), 0);
+
+	/* Finished: a record that the other one's commands show and remove. */
+	use_run("run");
+	s = json_pack("{s:s s:s}", "phase", "Failed", "name", "a");
+	assert_int_equal(pod_home_write(&home, s, NULL), 0);
+	json_decref(s);
+	pod_home_free(&home, true);
+	use_run("run2");
+	assert_int_equal(pod_reap(&n, NULL), 0);
+	assert_true(state_there(&home));
+	use_run("run");
+	assert_int_equal(pod_remove(home.id, NULL), 0);
+	assert_false(state_there(&home));
+
+	/* Crashed, its run folder gone: anybody's to remove. */
+	assert_int_equal(pod_home_new(&gone, "default", "b", NULL), 0);
+	close_fd(&gone.lock_fd);
+	close_fd(&gone.owner_fd);
+	use_run("run2");
+	assert_int_equal(pod_reap(&n, NULL), 0);
+	assert_true(state_there(&gone));
+	assert_int_equal(dir_remove_all(AT_FDCWD, gone.run_dir, NULL), 0);
+	assert_int_equal(pod_reap(&n, NULL), 0);
+	assert_int_equal(n, 1);
+	assert_false(state_there(&gone));
+	use_run("run");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -338,6 +403,7 @@ int main(void)
 		cmocka_unit_test(the_trash_of_a_crash_is_emptied),
 		cmocka_unit_test(who_asks_is_no_supervisor),
 		cmocka_unit_test(a_pod_that_cannot_be_removed_does_not_keep_the_others),
+		cmocka_unit_test(another_run_folder_s_pods_are_left_alone),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
