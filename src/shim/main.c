@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "base/heap.h"
 #include "base/log.h"
 #include "base/paths.h"
 #include "shim/start.h"
@@ -98,6 +99,7 @@ int main(int argc, char **argv)
 	struct err err = {0};
 	int r;
 
+	heap_tight();
 	log_init(STDERR_FILENO, LOG_WARN, "shim", NULL);
 	r = parse(&args, argv, &action, &err);
 	if (r == 0 && !str_copy(args.ttrpc_address, sizeof(args.ttrpc_address), ttrpc ? ttrpc : ""))

@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "base/idle.h"
 #include "base/log.h"
 
 #define STDIN_MAX (1u << 20)
@@ -190,6 +191,7 @@ static int serve(struct shim *sh, const struct shim_args *args, const struct pod
 	struct err *err)
 {
 	cleanup_with(loop_freep) struct loop *loop = NULL;
+	struct idle idle = {0};
 	int r = share_enter_from(&sh->host, err);
 
 	if (r == 0)
@@ -203,7 +205,10 @@ static int serve(struct shim *sh, const struct shim_args *args, const struct pod
 	if (r == 0) {
 		vm_record(sh);
 		(void)close(ready);
+		/* There is one for each pod, and most of the time most of them do nothing. */
+		idle_start(&idle, loop, NULL, NULL);
 		r = loop_run(loop);
+		idle_stop(&idle);
 	} else {
 		(void)!write(ready, err->msg, strlen(err->msg));
 		(void)close(ready);

@@ -3,11 +3,11 @@
 /*
  * podvm-vmm --vm: makes the machine, its devices and its jail, runs the loop of the devices, and tells how it ended.
  */
+#include "base/idle.h"
 #include "vmm/control.h"
 #include "vmm/devices.h"
 #include "vmm/dial.h"
 #include "vmm/fs_thread.h"
-#include "vmm/idle.h"
 #include "vmm/jail.h"
 #include "vmm/status.h"
 #include "vmm/vm.h"

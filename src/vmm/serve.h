@@ -3,9 +3,9 @@
 /*
  * One device on one vhost-user socket in one thread, and what keeps it small when nothing happens (idle.h).
  */
+#include "base/idle.h"
 #include "base/loop.h"
 #include "virtio/vhost_user.h"
-#include "vmm/idle.h"
 
 struct serve {
 	struct loop *loop;

@@ -3,7 +3,7 @@
  * The program's own pages and freed heap are given back after a while without work; they come back from the page cache. The period
  * grows while nothing happens, so that a thousand idle pods do not tick.
  */
-#include "vmm/idle.h"
+#include "base/idle.h"
 
 #include <link.h>
 #include <malloc.h>
