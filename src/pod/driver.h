@@ -36,7 +36,8 @@ struct vm_config {
 	uint64_t cid;		   /* guest's vsock CID */
 	const struct vm_nic *nics; /* at most VM_NICS_MAX; NULL when there are none */
 	unsigned n_nics;
-	bool kvm; /* driver_probe said kvm_usable; otherwise the guest is emulated */
+	bool held; /* the guest does not run before `run`; only where the driver has that */
+	bool kvm;  /* driver_probe said kvm_usable; otherwise the guest is emulated */
 };
 
 enum vm_end {
@@ -70,6 +71,8 @@ struct vm_driver {
 	void (*free)(struct vm *vm);
 	/* The host processes, at most `max`; returns how many. */
 	unsigned (*processes)(const struct vm *vm, struct vm_process *ret, unsigned max);
+	/* Lets a guest that was started `held` run; does not wait for it. NULL: guests cannot be held. */
+	int (*run)(struct vm *vm, struct err *err);
 	/* Stops and resumes all vCPUs. */
 	int (*pause)(struct vm *vm, bool on, struct err *err);
 };

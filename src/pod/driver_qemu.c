@@ -41,6 +41,7 @@
 #define EXIT_WAIT_NS (2 * NS_PER_S)
 #define PARTNER_WAIT_NS (500 * NS_PER_MS)
 #define QMP_TIMEOUT_MS 5000
+#define QMP_RUN_TIMEOUT_MS 60000 /* QEMU may still be starting */
 #define QEMU_PROGRAM "qemu-system-x86_64"
 /* Above the ids that systemd gives to containers (0x6fffffff), below the sign bit. */
 #define UID_BASE 0x70000000u
@@ -483,6 +484,19 @@ static unsigned qemu_processes(const struct vm *base, struct vm_process *ret, un
 	return n;
 }
 
+static void on_run(void *ctx, const struct qmp_message *answer unused_arg, const struct err *err)
+{
+	if (err && err->code != EPIPE)
+		end_vm(ctx, 0, VM_END_FAILED, "%s does not start the guest: %s", QEMU_PROGRAM, err->msg);
+}
+
+static int qemu_run(struct vm *base, struct err *err)
+{
+	struct qemu_vm *vm = container_of(base, struct qemu_vm, vm);
+
+	return qmp_call(vm->qmp, "cont", QMP_RUN_TIMEOUT_MS, on_run, vm, err);
+}
+
 static int qemu_pause(struct vm *base, bool on, struct err *err)
 {
 	struct qemu_vm *vm = container_of(base, struct qemu_vm, vm);
@@ -495,5 +509,6 @@ const struct vm_driver vm_driver_qemu = {
 	.start = qemu_start,
 	.free = qemu_free,
 	.processes = qemu_processes,
+	.run = qemu_run,
 	.pause = qemu_pause,
 };

@@ -179,6 +179,8 @@ int qemu_args_fill(
 	add(a, "-display");
 	add(a, "none");
 	add(a, "-no-reboot");
+	if (cfg->held)
+		add(a, "-S");
 	add(a, "-sandbox");
 	add(a, "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
 	add_machine(a, cfg);

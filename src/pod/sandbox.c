@@ -70,6 +70,7 @@ static void go_down(struct sandbox *sb, bool vm_ended, const char *fmt, ...)
 	(void)vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
 	loop_timer_cancel(&sb->timer);
+	turn_end(&sb->turn);
 	sb->cb.down(sb->cb.ctx, why, vm_ended);
 }
 
@@ -77,6 +78,7 @@ void sandbox_stop(struct sandbox *sb)
 {
 	sb->over = true;
 	loop_timer_cancel(&sb->timer);
+	turn_end(&sb->turn);
 	hvsock_dial_cancel(&sb->agent_dial);
 	ttrpc_client_free(take_ptr(sb->agent));
 	if (sb->vm)
@@ -141,6 +143,7 @@ static void on_configured(void *ctx, const ProtobufCMessage *reply, const struct
 		return;
 	}
 	timing_end(sb, sb->timing);
+	turn_end(&sb->turn);
 	if (r->info && r->info->kernel_release) {
 		(void)str_copy(sb->kernel, sizeof(sb->kernel), r->info->kernel_release);
 		/* Untrusted text that others will print. */
@@ -287,7 +290,24 @@ static int guest_file(char dst[PATH_LEN], const char *name, struct err *err)
 	return r;
 }
 
-static int start_vm(struct sandbox *sb, const struct sandbox_config *cfg, struct err *err)
+static void boot_begins(struct sandbox *sb)
+{
+	sb->timing = timing_start(sb, "boot");
+	loop_timer_set(sb->loop, &sb->timer, BOOT_TIMEOUT_MS * NS_PER_MS, on_boot_timeout);
+}
+
+static void on_turn(struct turn *turn)
+{
+	struct sandbox *sb = container_of(turn, struct sandbox, turn);
+	struct err err = {0};
+
+	timing_end(sb, sb->timing);
+	boot_begins(sb);
+	if (sb->driver->run(sb->vm, &err) < 0)
+		go_down(sb, false, "start the guest: %s", err.msg);
+}
+
+static int start_vm(struct sandbox *sb, const struct sandbox_config *cfg, bool *ret_held, struct err *err)
 {
 	struct vm_callbacks cb = {.console = on_console, .log = on_vm_log, .ended = on_vm_ended, .ctx = sb};
 	struct vm_config vm = {.id = sb->home.id, .cmdline_extra = "", .share_dir = cfg->share_dir};
@@ -314,12 +334,15 @@ static int start_vm(struct sandbox *sb, const struct sandbox_config *cfg, struct
 	vm.vsock_path = sb->vsock_path;
 	vm.cid = sb->cid;
 	vm.kvm = probe.kvm_usable;
+	if (sb->driver->run && !vm.kvm)
+		vm.held = turn_wait(&sb->turn, sb->loop, on_turn) == 0;
 	if (sb->net)
 		vm.n_nics = pod_net_nics(sb->net, &vm.nics);
 	sandbox_note(sb, "driver %s: %s", sb->driver->name, sb->driver_reason);
 	sandbox_note(sb, "VM: %u vCPU, %llu MiB", sb->vcpus, (unsigned long long)(sb->memory / MIB));
 	if (cfg->vcpus > sb->vcpus)
 		sandbox_note(sb, "the containers' CPU limits add up to %u, more than a VM can have", cfg->vcpus);
+	*ret_held = vm.held;
 	return sb->driver->start(&sb->vm, sb->loop, &vm, &cb, err);
 }
 
@@ -347,14 +370,19 @@ int sandbox_network(struct sandbox *sb, const char *netns, struct err *err)
 int sandbox_start(struct sandbox *sb, const struct sandbox_config *cfg, struct err *err)
 {
 	int timing = timing_start(sb, "vm processes");
-	int r = start_vm(sb, cfg, err);
+	bool held = false;
+	int r = start_vm(sb, cfg, &held, err);
 
 	timing_end(sb, timing);
 	if (r < 0)
 		return r;
-	sb->timing = timing_start(sb, "boot");
 	sb->agent_dial.done = on_agent_dialled;
-	loop_timer_set(sb->loop, &sb->timer, BOOT_TIMEOUT_MS * NS_PER_MS, on_boot_timeout);
+	if (held) {
+		sandbox_note(sb, "the guest waits for its turn: as many boot already as there are CPUs");
+		sb->timing = timing_start(sb, "wait for a turn");
+	} else {
+		boot_begins(sb);
+	}
 	/* The driver listens before it returns and the VMM holds the connection until the guest is up: no polling. */
 	return hvsock_dial_start(&sb->agent_dial, sb->loop, sb->vsock_path, AGENT_PORT, NULL, err);
 }

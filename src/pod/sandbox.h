@@ -21,6 +21,7 @@
 #include "pod/net.h"
 #include "pod/podlog.h"
 #include "pod/state.h"
+#include "pod/turn.h"
 #include "rpc/ttrpc.h"
 
 #define AGENT_SERVICE "podvm.agent.v1.Agent"
@@ -70,6 +71,7 @@ struct sandbox {
 
 	struct hvsock_dial agent_dial;
 	struct ttrpc_client *agent; /* NULL when there is none */
+	struct turn turn;	    /* of an emulated guest, to boot */
 	struct loop_timer timer; /* the bound on booting, or the moment that a lost agent waits for the VM's own end */
 	char lost[240];		 /* why the agent cannot be reached, until the VM says better */
 	bool up, over;
