@@ -4,19 +4,19 @@
 #include <errno.h>
 
 #include "base/bytes.h"
+#include "virtio/chains.h"
 
 enum { RXQ, TXQ, N_QUEUES };
 
-#define TX_BATCH 64 /* chains per turn */
+#define CHAIN_COST 1024 /* at least: an empty chain is work too */
 
 struct console {
 	struct virtio_dev dev;
 	struct console_options opts;
-	struct loop_timer more;
 	uint64_t dropped;
 	size_t len; /* of the line so far */
 	char line[CONSOLE_LINE_MAX];
-	struct chain chain;
+	struct chains chains;
 };
 
 static struct console *from_dev(struct virtio_dev *dev)
@@ -45,49 +45,18 @@ static void put(struct console *c, const char *bytes, size_t n)
 	}
 }
 
-static void on_chain(struct console *c)
+static int serve(struct virtio_dev *dev, const struct chain *chain, uint32_t *ret_len unused_arg)
 {
-	size_t len = MIN_OF(c->chain.out_len, CONSOLE_CHAIN_MAX), n;
+	struct console *c = from_dev(dev);
+	size_t len = MIN_OF(chain->out_len, CONSOLE_CHAIN_MAX), n;
 	char buf[1024];
 
 	for (size_t at = 0; at < len; at += n) {
-		n = iov_read(chain_out(&c->chain), c->chain.n_out, at, buf, MIN_OF(sizeof(buf), len - at));
+		n = iov_read(chain_out(chain), chain->n_out, at, buf, MIN_OF(sizeof(buf), len - at));
 		put(c, buf, n);
 	}
-	c->dropped += c->chain.out_len - len;
-}
-
-static void on_more(struct loop_timer *t);
-
-static int run(struct console *c)
-{
-	struct queue *q = &c->dev.queues[TXQ];
-	size_t bytes = 0;
-	int r = 1;
-
-	for (int i = 0; i < TX_BATCH && bytes < CONSOLE_CHAIN_MAX; i++) {
-		r = queue_pop(q, &c->chain);
-		if (r <= 0)
-			break;
-		bytes += MIN_OF(c->chain.out_len, CONSOLE_CHAIN_MAX);
-		on_chain(c);
-		r = queue_push(q, c->chain.head, 0);
-		if (r < 0)
-			break;
-		r = 1;
-	}
-	if (r > 0)
-		loop_timer_set(c->dev.loop, &c->more, 0, on_more);
-	virtio_signal(&c->dev, TXQ);
-	return r < 0 ? r : 0;
-}
-
-static void on_more(struct loop_timer *t)
-{
-	struct console *c = container_of(t, struct console, more);
-
-	if (run(c) < 0)
-		virtio_broken(&c->dev);
+	c->dropped += chain->out_len - len;
+	return MAX_OF((int)len, CHAIN_COST);
 }
 
 static int activate(struct virtio_dev *dev unused_arg, struct err *err unused_arg)
@@ -98,12 +67,12 @@ static int activate(struct virtio_dev *dev unused_arg, struct err *err unused_ar
 static int notify(struct virtio_dev *dev, unsigned index)
 {
 	/* There is no input: what the driver offers for it stays where it is. */
-	return index == TXQ ? run(from_dev(dev)) : 0;
+	return index == TXQ ? chains_run(&from_dev(dev)->chains) : 0;
 }
 
 static void reset(struct virtio_dev *dev)
 {
-	loop_timer_cancel(&from_dev(dev)->more);
+	chains_stop(&from_dev(dev)->chains);
 }
 
 static const struct virtio_ops ops = {
@@ -124,6 +93,7 @@ int console_new(struct console **ret, struct loop *loop, const struct console_op
 		return err_set(err, ENOMEM, "console: out of memory");
 	c->dev.ops = &ops;
 	c->dev.loop = loop;
+	c->chains = (struct chains){.dev = &c->dev, .queue = TXQ, .budget = CONSOLE_CHAIN_MAX, .serve = serve};
 	c->opts = *opts;
 	*ret = c;
 	return 0;
@@ -133,7 +103,7 @@ void console_free(struct console *c)
 {
 	if (!c)
 		return;
-	loop_timer_cancel(&c->more);
+	chains_stop(&c->chains);
 	if (c->len)
 		end_line(c);
 	free(c);

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "base/bytes.h"
+#include "virtio/chains.h"
 
 enum {
 	REQ_PLUG = 0,
@@ -33,11 +34,10 @@ enum {
 struct mem {
 	struct virtio_dev dev;
 	struct mem_options opts;
-	struct loop_timer more;
 	uint64_t plugged;   /* bytes; atomic */
 	uint64_t requested; /* bytes; by virtio_config_begin */
 	uint32_t n_blocks;
-	struct chain chain;
+	struct chains chains;
 	uint8_t blocks[]; /* 1: plugged */
 };
 
@@ -87,7 +87,7 @@ static void unplug_all(struct mem *m)
 }
 
 /* The answer to a request; `state` where it has one. */
-static uint16_t serve(struct mem *m, const uint8_t req[REQ_LEN], uint16_t *state)
+static uint16_t answer(struct mem *m, const uint8_t req[REQ_LEN], uint16_t *state)
 {
 	uint16_t type = get_le16(req), n = get_le16(req + REQ_BLOCKS);
 	uint64_t off = get_le64(req + 8) - m->opts.gpa, block = m->opts.block_size;
@@ -120,48 +120,18 @@ static uint16_t serve(struct mem *m, const uint8_t req[REQ_LEN], uint16_t *state
 	}
 }
 
-static int on_chain(struct mem *m)
+static int serve(struct virtio_dev *dev, const struct chain *c, uint32_t *ret_len)
 {
-	const struct chain *c = &m->chain;
 	uint8_t req[REQ_LEN], resp[RESP_LEN] = {0};
 	uint16_t state = 0;
 
 	if (c->out_len < sizeof(req) || c->in_len < sizeof(resp))
 		return -EPROTO;
 	(void)iov_read(chain_out(c), c->n_out, 0, req, sizeof(req));
-	put_le16(resp, serve(m, req, &state));
+	put_le16(resp, answer(from_dev(dev), req, &state));
 	put_le16(resp + RESP_STATE, state);
-	(void)iov_write(chain_in(c), c->n_in, 0, resp, sizeof(resp));
-	return queue_push(&m->dev.queues[0], c->head, sizeof(resp));
-}
-
-static void on_more(struct loop_timer *t);
-
-static int run(struct mem *m)
-{
-	int r = 1;
-
-	for (int i = 0; i < BATCH; i++) {
-		r = queue_pop(&m->dev.queues[0], &m->chain);
-		if (r <= 0)
-			break;
-		r = on_chain(m);
-		if (r < 0)
-			break;
-		r = 1;
-	}
-	if (r > 0)
-		loop_timer_set(m->dev.loop, &m->more, 0, on_more);
-	virtio_signal(&m->dev, 0);
-	return r < 0 ? r : 0;
-}
-
-static void on_more(struct loop_timer *t)
-{
-	struct mem *m = container_of(t, struct mem, more);
-
-	if (run(m) < 0)
-		virtio_broken(&m->dev);
+	*ret_len = (uint32_t)iov_write(chain_in(c), c->n_in, 0, resp, sizeof(resp));
+	return 1;
 }
 
 static void config_read(struct virtio_dev *dev, uint32_t off, void *dst, uint32_t len)
@@ -186,13 +156,13 @@ static int activate(struct virtio_dev *dev unused_arg, struct err *err unused_ar
 
 static int notify(struct virtio_dev *dev, unsigned index unused_arg)
 {
-	return run(from_dev(dev));
+	return chains_run(&from_dev(dev)->chains);
 }
 
 /* What is plugged stays: the guest goes on using it, and the next driver reads how much it is. */
 static void reset(struct virtio_dev *dev)
 {
-	loop_timer_cancel(&from_dev(dev)->more);
+	chains_stop(&from_dev(dev)->chains);
 }
 
 static const struct virtio_ops ops = {
@@ -221,6 +191,7 @@ int mem_new(struct mem **ret, struct loop *loop, const struct mem_options *opts,
 		return err_set(err, ENOMEM, "mem: out of memory");
 	m->dev.ops = &ops;
 	m->dev.loop = loop;
+	m->chains = (struct chains){.dev = &m->dev, .budget = BATCH, .serve = serve};
 	m->opts = *opts;
 	m->n_blocks = (uint32_t)(opts->size / block);
 	*ret = m;
@@ -231,7 +202,7 @@ void mem_free(struct mem *m)
 {
 	if (!m)
 		return;
-	loop_timer_cancel(&m->more);
+	chains_stop(&m->chains);
 	free(m);
 }
 

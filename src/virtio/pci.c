@@ -86,13 +86,23 @@ static struct pci_dev *slot_get(const struct pci_bus *bus, unsigned slot)
 	return __atomic_load_n(&bus->slots[slot], __ATOMIC_ACQUIRE);
 }
 
+static unsigned n_slots(const struct pci_bus *bus)
+{
+	return PCI_SLOTS + bus->n_ports;
+}
+
+static bool shows(const struct pci_bus *bus, unsigned slot)
+{
+	return slot < PCI_SLOTS || __atomic_load_n(&bus->open[slot - PCI_SLOTS], __ATOMIC_ACQUIRE);
+}
+
 int pci_bus_add(struct pci_bus *bus, unsigned slot, struct pci_dev *dev, struct err *err)
 {
-	if (slot >= PCI_SLOTS)
-		return err_set(err, EINVAL, "PCI slot %u: there are %d", slot, PCI_SLOTS);
+	if (slot >= n_slots(bus))
+		return err_set(err, EINVAL, "PCI slot %u: there are %u", slot, n_slots(bus));
 	if (slot_get(bus, slot))
 		return err_set(err, EEXIST, "PCI slot %u is taken", slot);
-	for (unsigned i = 0; i < PCI_SLOTS; i++) {
+	for (unsigned i = 0; i < n_slots(bus); i++) {
 		const struct pci_dev *d = slot_get(bus, i);
 
 		if (d && d->bar_size && dev->bar_size && dev->bar_gpa < d->bar_gpa + d->bar_size &&
@@ -106,7 +116,7 @@ int pci_bus_add(struct pci_bus *bus, unsigned slot, struct pci_dev *dev, struct 
 
 void pci_bus_remove(struct pci_bus *bus, struct pci_dev *dev)
 {
-	for (unsigned i = 1; i < PCI_SLOTS; i++)
+	for (unsigned i = 1; i < n_slots(bus); i++)
 		if (slot_get(bus, i) == dev)
 			__atomic_store_n(&bus->slots[i], NULL, __ATOMIC_RELEASE);
 }
@@ -116,9 +126,17 @@ void pci_bus_remove(struct pci_bus *bus, struct pci_dev *dev)
 /* The device that an offset of ECAM names, or NULL: bus 27:20, slot 19:15, function 14:12, register 11:0. */
 static struct pci_dev *decode(const struct pci_bus *bus, uint64_t off, unsigned len)
 {
-	if (off >= PCI_ECAM_SIZE || off >> 12 & 7 || (len != 1 && len != 2 && len != 4) || off % len)
+	uint64_t number = off >> 20;
+	unsigned slot = off >> 15 & 31;
+
+	if (number > bus->n_ports || off >> 12 & 7 || (len != 1 && len != 2 && len != 4) || off % len)
 		return NULL;
-	return slot_get(bus, off >> 15 & 31);
+	if (number) {
+		if (slot != 0)
+			return NULL;
+		slot = PCI_SLOTS + (unsigned)number - 1;
+	}
+	return shows(bus, slot) ? slot_get(bus, slot) : NULL;
 }
 
 static bool overlaps(unsigned off, unsigned len, unsigned at, unsigned n)
@@ -182,8 +200,8 @@ void pci_config_write(struct pci_bus *bus, uint64_t off, const void *src, unsign
 /* The device whose BAR holds gpa, locked, if it decodes memory. */
 static struct pci_dev *bar_lock(struct pci_bus *bus, gpa_t gpa)
 {
-	for (unsigned i = 0; i < PCI_SLOTS; i++) {
-		struct pci_dev *dev = slot_get(bus, i);
+	for (unsigned i = 0; i < n_slots(bus); i++) {
+		struct pci_dev *dev = shows(bus, i) ? slot_get(bus, i) : NULL;
 
 		if (!dev || gpa - dev->bar_gpa >= dev->bar_size)
 			continue;

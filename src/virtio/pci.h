@@ -2,7 +2,7 @@
 #pragma once
 /*
  * A PCI bus as small as stock kernels accept: bus 0 with a host bridge in slot 0 and up to 31 devices of one function,
- * found through ECAM (PCI Express base spec §7.2.2). A device has a type 0 header, capabilities in the first 256 bytes and
+ * found through ECAM (PCI Express base spec §7.2.2); bus 1 and those that follow it are each behind a root port, with one slot. A device has a type 0 header, capabilities in the first 256 bytes and
  * at most one memory BAR.
  *
  *   pci_bus_init -> pci_dev_init -> pci_dev_cap, pci_dev_bar -> pci_bus_add -> accesses -> pci_bus_remove -> pci_dev_fini
@@ -23,6 +23,7 @@
 #include "virtio/guest_mem.h"
 
 #define PCI_SLOTS 32
+#define PCI_PORTS_MAX 8		 /* root ports (pci_port.h), each with a bus of one slot behind it */
 #define PCI_ECAM_SIZE (1u << 20) /* of one bus */
 #define PCI_CONFIG_SIZE 256	 /* what a device has; the rest of its 4 KiB reads as zeros */
 
@@ -49,7 +50,9 @@ struct pci_dev {
 };
 
 struct pci_bus {
-	struct pci_dev *slots[PCI_SLOTS]; /* borrowed */
+	struct pci_dev *slots[PCI_SLOTS + PCI_PORTS_MAX]; /* borrowed; from PCI_SLOTS on: what is behind a port */
+	unsigned n_ports;
+	bool open[PCI_PORTS_MAX]; /* atomic: what is behind the port shows */
 	struct pci_dev bridge;
 };
 
@@ -69,7 +72,7 @@ unsigned pci_dev_cap(struct pci_dev *dev, uint8_t id, unsigned len);
 /* BAR 0, 64 bits wide, not prefetchable. `size` is a power of two >= 4096 and divides gpa. */
 void pci_dev_bar(struct pci_dev *dev, gpa_t gpa, uint32_t size);
 
-/* -EEXIST: the slot is taken; -EINVAL: no such slot, or the BAR overlaps another. The device is borrowed. */
+/* `slot`: 0 to 31 on bus 0, PCI_SLOTS + n behind port n. -EEXIST: it is taken; -EINVAL: no such slot, or the BAR overlaps another. The device is borrowed. */
 int pci_bus_add(struct pci_bus *bus, unsigned slot, struct pci_dev *dev, struct err *err) must_check;
 void pci_bus_remove(struct pci_bus *bus, struct pci_dev *dev);
 

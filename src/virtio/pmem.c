@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/bytes.h"
+#include "virtio/chains.h"
 
 #define BATCH 32 /* chains per turn */
 #define REQ_FLUSH 0
@@ -15,8 +16,7 @@
 struct pmem {
 	struct virtio_dev dev;
 	struct guest_region region;
-	struct loop_timer more;
-	struct chain chain;
+	struct chains chains;
 };
 
 static struct pmem *from_dev(struct virtio_dev *dev)
@@ -24,46 +24,16 @@ static struct pmem *from_dev(struct virtio_dev *dev)
 	return container_of(dev, struct pmem, dev);
 }
 
-static int on_chain(struct pmem *p)
+static int serve(struct virtio_dev *dev unused_arg, const struct chain *c, uint32_t *ret_len)
 {
-	const struct chain *c = &p->chain;
 	uint8_t type[4], resp[4];
 
 	if (c->out_len < sizeof(type) || c->in_len < sizeof(resp))
 		return -EPROTO;
 	(void)iov_read(chain_out(c), c->n_out, 0, type, sizeof(type));
 	put_le32(resp, get_le32(type) == REQ_FLUSH ? 0 : RESP_ERROR);
-	(void)iov_write(chain_in(c), c->n_in, 0, resp, sizeof(resp));
-	return queue_push(&p->dev.queues[0], c->head, sizeof(resp));
-}
-
-static void on_more(struct loop_timer *t);
-
-static int run(struct pmem *p)
-{
-	int r = 1;
-
-	for (int i = 0; i < BATCH; i++) {
-		r = queue_pop(&p->dev.queues[0], &p->chain);
-		if (r <= 0)
-			break;
-		r = on_chain(p);
-		if (r < 0)
-			break;
-		r = 1;
-	}
-	if (r > 0)
-		loop_timer_set(p->dev.loop, &p->more, 0, on_more);
-	virtio_signal(&p->dev, 0);
-	return r < 0 ? r : 0;
-}
-
-static void on_more(struct loop_timer *t)
-{
-	struct pmem *p = container_of(t, struct pmem, more);
-
-	if (run(p) < 0)
-		virtio_broken(&p->dev);
+	*ret_len = (uint32_t)iov_write(chain_in(c), c->n_in, 0, resp, sizeof(resp));
+	return 1;
 }
 
 static void config_read(struct virtio_dev *dev, uint32_t off, void *dst, uint32_t len)
@@ -83,12 +53,12 @@ static int activate(struct virtio_dev *dev unused_arg, struct err *err unused_ar
 
 static int notify(struct virtio_dev *dev, unsigned index unused_arg)
 {
-	return run(from_dev(dev));
+	return chains_run(&from_dev(dev)->chains);
 }
 
 static void reset(struct virtio_dev *dev)
 {
-	loop_timer_cancel(&from_dev(dev)->more);
+	chains_stop(&from_dev(dev)->chains);
 }
 
 static const struct virtio_ops ops = {
@@ -139,6 +109,7 @@ int pmem_new(struct pmem **ret, struct loop *loop, int fd, gpa_t gpa, struct err
 		return err_set(err, ENOMEM, "pmem: out of memory");
 	p->dev.ops = &ops;
 	p->dev.loop = loop;
+	p->chains = (struct chains){.dev = &p->dev, .budget = BATCH, .serve = serve};
 	r = map_file(p, fd, gpa, err);
 	if (r < 0) {
 		pmem_free(p);
@@ -152,7 +123,7 @@ void pmem_free(struct pmem *p)
 {
 	if (!p)
 		return;
-	loop_timer_cancel(&p->more);
+	chains_stop(&p->chains);
 	if (p->region.hva)
 		(void)munmap(p->region.hva, p->region.size);
 	free(p);

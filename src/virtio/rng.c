@@ -5,11 +5,11 @@
 #include <sys/random.h>
 
 #include "base/bytes.h"
+#include "virtio/chains.h"
 
 struct rng {
 	struct virtio_dev dev;
-	struct loop_timer more;
-	struct chain chain;
+	struct chains chains;
 };
 
 static struct rng *from_dev(struct virtio_dev *dev)
@@ -31,37 +31,13 @@ static uint32_t fill(const struct chain *c)
 	return (uint32_t)n;
 }
 
-static void on_more(struct loop_timer *t);
-
-static int run(struct rng *rng)
+/* virtio 1.2 §5.4.6.1: buffers for the device to write, and nothing to read */
+static int serve(struct virtio_dev *dev unused_arg, const struct chain *c, uint32_t *ret_len)
 {
-	struct queue *q = &rng->dev.queues[0];
-	size_t bytes = 0;
-	int r = 1;
-
-	while (bytes < RNG_TURN_MAX) {
-		r = queue_pop(q, &rng->chain);
-		if (r <= 0)
-			break;
-		/* virtio 1.2 §5.4.6.1: buffers for the device to write, and nothing to read */
-		r = rng->chain.n_out || !rng->chain.n_in ? -EPROTO : queue_push(q, rng->chain.head, fill(&rng->chain));
-		if (r < 0)
-			break;
-		bytes += RNG_REQUEST_MAX;
-		r = 1;
-	}
-	if (r > 0)
-		loop_timer_set(rng->dev.loop, &rng->more, 0, on_more);
-	virtio_signal(&rng->dev, 0);
-	return r < 0 ? r : 0;
-}
-
-static void on_more(struct loop_timer *t)
-{
-	struct rng *rng = container_of(t, struct rng, more);
-
-	if (run(rng) < 0)
-		virtio_broken(&rng->dev);
+	if (c->n_out || !c->n_in)
+		return -EPROTO;
+	*ret_len = fill(c);
+	return RNG_REQUEST_MAX;
 }
 
 static int activate(struct virtio_dev *dev unused_arg, struct err *err unused_arg)
@@ -71,12 +47,12 @@ static int activate(struct virtio_dev *dev unused_arg, struct err *err unused_ar
 
 static int notify(struct virtio_dev *dev, unsigned index unused_arg)
 {
-	return run(from_dev(dev));
+	return chains_run(&from_dev(dev)->chains);
 }
 
 static void reset(struct virtio_dev *dev)
 {
-	loop_timer_cancel(&from_dev(dev)->more);
+	chains_stop(&from_dev(dev)->chains);
 }
 
 static const struct virtio_ops ops = {
@@ -97,6 +73,7 @@ int rng_new(struct rng **ret, struct loop *loop, struct err *err)
 		return err_set(err, ENOMEM, "rng: out of memory");
 	rng->dev.ops = &ops;
 	rng->dev.loop = loop;
+	rng->chains = (struct chains){.dev = &rng->dev, .budget = RNG_TURN_MAX, .serve = serve};
 	*ret = rng;
 	return 0;
 }
@@ -105,7 +82,7 @@ void rng_free(struct rng *rng)
 {
 	if (!rng)
 		return;
-	loop_timer_cancel(&rng->more);
+	chains_stop(&rng->chains);
 	free(rng);
 }
 
