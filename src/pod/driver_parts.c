@@ -74,3 +74,60 @@ int driver_listen(const char *path, bool *ret_bound, int *ret, struct err *err)
 	*ret = take_fd(&fd);
 	return 0;
 }
+
+/* ---- processes ---- */
+
+/* "TIME LEVEL vmm[pod]: text" of our own programs: what is after the first "]: " is for people. */
+static void on_child_line(void *ctx, const char *line, size_t len)
+{
+	struct driver_child *c = ctx;
+	const char *text = memmem(line, len, "]: ", 3);
+
+	text = text ? text + 3 : line;
+	if (len)
+		driver_printable(c->last, sizeof(c->last), text, (size_t)(line + len - text));
+	c->cb->log(c->cb->ctx, c->name, line, len);
+}
+
+void driver_child_init(struct driver_child *c, const char *name, const struct vm_callbacks *cb)
+{
+	*c = (struct driver_child){.name = name, .cb = cb, .pidfd = -1};
+}
+
+int driver_child_start(struct driver_child *c, struct spawn *sp, int log_fd, struct err *err)
+{
+	/* Ctrl-C at the terminal is for podvm alone, which then stops the containers: it must not hit the VM. */
+	sp->new_session = true;
+	sp->fds[sp->n_fds++] = (struct spawn_fd){.parent = log_fd, .child = STDERR_FILENO};
+	sp->fds[sp->n_fds++] = (struct spawn_fd){.parent = log_fd, .child = STDOUT_FILENO};
+	return spawn_start(sp, &c->pid, &c->pidfd, err);
+}
+
+int driver_child_watch(struct driver_child *c, struct loop *loop, int log_fd,
+	void (*ended)(struct loop_fd *src, uint32_t events), struct err *err)
+{
+	int r = lines_init(&c->log, loop, log_fd, on_child_line, c, err);
+
+	return r < 0 ? r : loop_add_fd(loop, &c->src, c->pidfd, EPOLLIN, ended, err);
+}
+
+int driver_child_reap(struct driver_child *c)
+{
+	int status = spawn_wait(c->pidfd);
+
+	loop_remove_fd(&c->src);
+	close_fd(&c->pidfd);
+	lines_drain(&c->log);
+	return status;
+}
+
+void driver_child_kill(struct driver_child *c)
+{
+	loop_remove_fd(&c->src);
+	spawn_kill(&c->pidfd);
+}
+
+void driver_child_fini(struct driver_child *c)
+{
+	lines_fini(&c->log);
+}

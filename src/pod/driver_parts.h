@@ -1,10 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What the drivers have in common. */
-#include <stdbool.h>
-#include <stddef.h>
+#include "base/spawn.h"
+#include "pod/driver.h"
+#include "pod/lines.h"
 
-#include "base/err.h"
+/*
+ * A host process of a VM, and what it says: every line of its stdout and stderr goes to the VM's log.
+ *
+ *   driver_child_init -> driver_child_start -> driver_child_watch -> `ended`: driver_child_reap -> driver_child_fini
+ */
+struct driver_child {
+	const char *name;	       /* as vm_process and the log callback have it */
+	const struct vm_callbacks *cb; /* borrowed */
+	pid_t pid;
+	int pidfd; /* -1: it does not run */
+	struct loop_fd src;
+	struct lines log;
+	char last[160]; /* what it said last, printable; of our own programs without time and level */
+};
+
+void driver_child_init(struct driver_child *c, const char *name, const struct vm_callbacks *cb);
+/* Starts it in a session of its own, with log_fd (borrowed) as stdout and stderr. */
+int driver_child_start(struct driver_child *c, struct spawn *sp, int log_fd, struct err *err) must_check;
+/* log_fd (consumed) is the other end; `ended` is called with c->src when it has ended. */
+int driver_child_watch(struct driver_child *c, struct loop *loop, int log_fd,
+	void (*ended)(struct loop_fd *src, uint32_t events), struct err *err) must_check;
+/* It has ended: what it said last is delivered. Returns what spawn_wait does. */
+int driver_child_reap(struct driver_child *c);
+/* Kills it if it runs. */
+void driver_child_kill(struct driver_child *c);
+/* After kill or reap. */
+void driver_child_fini(struct driver_child *c);
 
 /* Copies text for a message: everything but printable ASCII becomes '?'. */
 void driver_printable(char *dst, size_t size, const char *src, size_t len);

@@ -49,21 +49,11 @@
 
 enum { FD_VMM_FS = 3, FD_VMM_VSOCK, FD_VMM_LISTEN, FD_VMM_BROKER };
 
-struct child {
-	struct qemu_vm *vm;
-	const char *name; /* as vm_process and the log callback have it */
-	pid_t pid;
-	int pidfd;
-	struct loop_fd src;
-	struct lines log;
-	char last[160]; /* what it said last, printable */
-};
-
 struct qemu_vm {
 	struct vm vm; /* first */
 	struct loop *loop;
 	struct vm_callbacks cb;
-	struct child qemu, vmm;
+	struct driver_child qemu, vmm;
 	struct lines console;
 	struct qmp *qmp;
 	struct vm_broker broker;
@@ -157,25 +147,15 @@ static void end_vaguely(struct qemu_vm *vm, const char *fmt, ...)
 	va_end(ap);
 }
 
-static int reap(struct child *c)
-{
-	int status = spawn_wait(c->pidfd);
-
-	loop_remove_fd(&c->src);
-	close_fd(&c->pidfd);
-	return status;
-}
-
 static void on_qemu_end(struct loop_fd *src, uint32_t events)
 {
-	struct child *c = container_of(src, struct child, src);
-	struct qemu_vm *vm = c->vm;
+	struct qemu_vm *vm = container_of(src, struct qemu_vm, qemu.src);
+	const struct driver_child *c = &vm->qemu;
 	char text[64];
-	int status = reap(c);
+	int status = driver_child_reap(&vm->qemu);
 
 	/* Its last words first: they may tell the cause. */
 	lines_drain(&vm->console);
-	lines_drain(&c->log);
 	qmp_drain(vm->qmp);
 	driver_describe_status(text, status);
 	end_vm(vm, 0, VM_END_FAILED, "%s %s%s%s", QEMU_PROGRAM, text, *c->last ? ": " : "", c->last);
@@ -183,13 +163,12 @@ static void on_qemu_end(struct loop_fd *src, uint32_t events)
 
 static void on_vmm_end(struct loop_fd *src, uint32_t events)
 {
-	struct child *c = container_of(src, struct child, src);
-	struct qemu_vm *vm = c->vm;
+	struct qemu_vm *vm = container_of(src, struct qemu_vm, vmm.src);
+	const struct driver_child *c = &vm->vmm;
 	struct pollfd qemu = {.fd = vm->qemu.pidfd, .events = POLLIN};
 	char text[64];
-	int status = reap(c);
+	int status = driver_child_reap(&vm->vmm);
 
-	lines_drain(&c->log);
 	qmp_drain(vm->qmp);
 	driver_describe_status(text, status);
 	/* Status 0: QEMU hung up first. If it is dead already its own end, in this turn or the next, tells why. */
@@ -243,15 +222,6 @@ static void on_console(void *ctx, const char *line, size_t len)
 
 	driver_find_panic(vm->panic, sizeof(vm->panic), line, len);
 	vm->cb.console(vm->cb.ctx, line, len);
-}
-
-static void on_child_line(void *ctx, const char *line, size_t len)
-{
-	struct child *c = ctx;
-
-	if (len)
-		driver_printable(c->last, sizeof(c->last), line, len);
-	c->vm->cb.log(c->vm->cb.ctx, c->name, line, len);
 }
 
 static void on_broker_failed(void *ctx, const struct err *why)
@@ -318,15 +288,6 @@ static int kvm_access(struct spawn *sp, struct err *err)
 		"the driver vmm");
 }
 
-static int start_child(struct child *c, struct spawn *sp, int log_fd, struct err *err)
-{
-	/* Ctrl-C at the terminal is for podvm alone, which then stops the containers: it must not hit the VM. */
-	sp->new_session = true;
-	sp->fds[sp->n_fds++] = (struct spawn_fd){.parent = log_fd, .child = STDERR_FILENO};
-	sp->fds[sp->n_fds++] = (struct spawn_fd){.parent = log_fd, .child = STDOUT_FILENO};
-	return spawn_start(sp, &c->pid, &c->pidfd, err);
-}
-
 static int start_vmm(struct qemu_vm *vm, const struct wiring *w, const struct vm_config *cfg, struct err *err)
 {
 	char program[PATH_LEN], cid[24], numbers[4][12];
@@ -349,7 +310,7 @@ static int start_vmm(struct qemu_vm *vm, const struct wiring *w, const struct vm
 	(void)snprintf(cid, sizeof(cid), "%" PRIu64, cfg->cid);
 	for (int i = 0; i < 4; i++)
 		(void)snprintf(numbers[i], sizeof(numbers[i]), "%d", FD_VMM_FS + i);
-	return start_child(&vm->vmm, &sp, w->vmm_log[1], err);
+	return driver_child_start(&vm->vmm, &sp, w->vmm_log[1], err);
 }
 
 static int start_qemu(
@@ -377,25 +338,17 @@ static int start_qemu(
 	for (unsigned i = 0; r == 0 && i < cfg->n_nics; i++)
 		sp.fds[sp.n_fds++] = (struct spawn_fd){cfg->nics[i].tap_fd, QEMU_FD_TAP + (int)i};
 	if (r == 0)
-		r = start_child(&vm->qemu, &sp, w->qemu_log[1], err);
+		r = driver_child_start(&vm->qemu, &sp, w->qemu_log[1], err);
 	return r;
-}
-
-static int watch_child(struct child *c, struct qemu_vm *vm, int *log_fd,
-	void (*ended)(struct loop_fd *src, uint32_t events), struct err *err)
-{
-	int r = lines_init(&c->log, vm->loop, take_fd(log_fd), on_child_line, c, err);
-
-	return r < 0 ? r : loop_add_fd(vm->loop, &c->src, c->pidfd, EPOLLIN, ended, err);
 }
 
 static int watch(struct qemu_vm *vm, struct wiring *w, struct err *err)
 {
 	struct qmp_callbacks qcb = {.event = on_qmp_event, .closed = on_qmp_closed, .ctx = vm};
-	int r = watch_child(&vm->vmm, vm, &w->vmm_log[0], on_vmm_end, err);
+	int r = driver_child_watch(&vm->vmm, vm->loop, take_fd(&w->vmm_log[0]), on_vmm_end, err);
 
 	if (r == 0)
-		r = watch_child(&vm->qemu, vm, &w->qemu_log[0], on_qemu_end, err);
+		r = driver_child_watch(&vm->qemu, vm->loop, take_fd(&w->qemu_log[0]), on_qemu_end, err);
 	if (r == 0)
 		r = lines_init(&vm->console, vm->loop, take_fd(&w->console[0]), on_console, vm, err);
 	if (r == 0)
@@ -438,8 +391,8 @@ static void qemu_free(struct vm *base)
 	qmp_free(vm->qmp);
 	vm_broker_fini(&vm->broker);
 	lines_fini(&vm->console);
-	lines_fini(&vm->qemu.log);
-	lines_fini(&vm->vmm.log);
+	driver_child_fini(&vm->qemu);
+	driver_child_fini(&vm->vmm);
 	if (vm->bound)
 		(void)unlink(vm->vsock_path);
 	free(vm);
@@ -458,8 +411,8 @@ static int qemu_start(
 	vm->vm.driver = &vm_driver_qemu;
 	vm->loop = loop;
 	vm->cb = *cb;
-	vm->qemu = (struct child){.vm = vm, .name = "qemu", .pidfd = -1};
-	vm->vmm = (struct child){.vm = vm, .name = "vmm", .pidfd = -1};
+	driver_child_init(&vm->qemu, "qemu", &vm->cb);
+	driver_child_init(&vm->vmm, "vmm", &vm->cb);
 	r = str_copy(vm->vsock_path, sizeof(vm->vsock_path), cfg->vsock_path)
 		    ? start_all(vm, cfg, &w, err)
 		    : err_set(err, ENAMETOOLONG, "vsock socket '%s'", cfg->vsock_path);
@@ -475,7 +428,7 @@ static int qemu_start(
 static unsigned qemu_processes(const struct vm *base, struct vm_process *ret, unsigned max)
 {
 	const struct qemu_vm *vm = (const struct qemu_vm *)base;
-	const struct child *const all[] = {&vm->qemu, &vm->vmm};
+	const struct driver_child *const all[] = {&vm->qemu, &vm->vmm};
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(all); i++)

@@ -42,16 +42,15 @@ struct vmm_vm {
 	struct vm vm; /* first */
 	struct loop *loop;
 	struct vm_callbacks cb;
-	pid_t pid;
-	int pidfd, control;
+	struct driver_child child;
+	int control;
 	uint64_t request; /* the last one's id */
-	struct loop_fd src;
-	struct lines log, console;
+	struct lines console;
 	struct vm_broker broker;
 	char vsock_path[PATH_LEN];
-	bool bound;		    /* the vsock socket exists in the file system */
-	char last[160], panic[160]; /* what podvm-vmm said last, what the kernel did; printable */
-	char broken[160];	    /* the broker's protocol; then the child is killed */
+	bool bound;	  /* the vsock socket exists in the file system */
+	char panic[160];  /* what the kernel did; printable */
+	char broken[160]; /* the broker's protocol; then the child is killed */
 };
 
 /* Ends of the pairs: [0] stays here, [1] is the child's. */
@@ -84,26 +83,23 @@ static enum vm_end judge(const struct vmm_vm *vm, int status, char why[400])
 				why, 400, "the guest reset itself%s", status == VMM_TRIPLE ? " by a triple fault" : "");
 		return VM_END_PANIC;
 	case VMM_KVM:
-		(void)snprintf(why, 400, "KVM cannot go on with the guest: %s", vm->last);
+		(void)snprintf(why, 400, "KVM cannot go on with the guest: %s", vm->child.last);
 		return VM_END_FAILED;
 	default:
 		driver_describe_status(text, status);
-		(void)snprintf(why, 400, "podvm-vmm %s%s%s", text, *vm->last ? ": " : "", vm->last);
+		(void)snprintf(why, 400, "podvm-vmm %s%s%s", text, *vm->child.last ? ": " : "", vm->child.last);
 		return VM_END_FAILED;
 	}
 }
 
 static void on_child_end(struct loop_fd *src, uint32_t events)
 {
-	struct vmm_vm *vm = container_of(src, struct vmm_vm, src);
+	struct vmm_vm *vm = container_of(src, struct vmm_vm, child.src);
 	enum vm_end how;
 	char why[400];
-	int status = spawn_wait(vm->pidfd);
+	int status = driver_child_reap(&vm->child);
 
-	loop_remove_fd(&vm->src);
-	close_fd(&vm->pidfd);
 	lines_drain(&vm->console);
-	lines_drain(&vm->log);
 	how = judge(vm, status, why);
 	vm->cb.ended(vm->cb.ctx, how, why);
 	/* vm may be gone. */
@@ -114,8 +110,8 @@ static void on_broker_failed(void *ctx, const struct err *why)
 	struct vmm_vm *vm = ctx;
 
 	(void)str_copy(vm->broken, sizeof(vm->broken), why->msg);
-	if (vm->pid > 0 && vm->pidfd >= 0)
-		(void)kill(vm->pid, SIGKILL); /* not reaped, so the number is still its own */
+	if (vm->child.pidfd >= 0)
+		(void)kill(vm->child.pid, SIGKILL); /* not reaped, so the number is still its own */
 }
 
 /* ---- what the child writes ---- */
@@ -126,18 +122,6 @@ static void on_console(void *ctx, const char *line, size_t len)
 
 	driver_find_panic(vm->panic, sizeof(vm->panic), line, len);
 	vm->cb.console(vm->cb.ctx, line, len);
-}
-
-/* "TIME LEVEL vmm[pod]: text": what is after the first ": " is for people. */
-static void on_log(void *ctx, const char *line, size_t len)
-{
-	struct vmm_vm *vm = ctx;
-	const char *text = memmem(line, len, "]: ", 3);
-
-	text = text ? text + 3 : line;
-	if (len)
-		driver_printable(vm->last, sizeof(vm->last), text, (size_t)(line + len - text));
-	vm->cb.log(vm->cb.ctx, "vmm", line, len);
 }
 
 /* ---- start ---- */
@@ -213,13 +197,11 @@ static int start_child(struct vmm_vm *vm, const struct wiring *w, const struct v
 	struct spawn sp = {
 		.file = program,
 		.argv = args.v,
-		.new_session = true, /* Ctrl-C at the terminal is for podvm alone */
 		.clone_flags = CLONE_NEWPID,
 		.no_new_privs = true,
 		.fds = {{w->kernel, FD_KERNEL}, {w->initrd, FD_INITRD}, {w->console[1], FD_CONSOLE},
-			{w->control[1], FD_CONTROL}, {w->listen, FD_LISTEN}, {w->broker[1], FD_BROKER},
-			{w->log[1], STDERR_FILENO}, {w->log[1], STDOUT_FILENO}},
-		.n_fds = 8,
+			{w->control[1], FD_CONTROL}, {w->listen, FD_LISTEN}, {w->broker[1], FD_BROKER}},
+		.n_fds = 6,
 	};
 	int r = path_helper(program, "podvm-vmm", err);
 
@@ -229,15 +211,13 @@ static int start_child(struct vmm_vm *vm, const struct wiring *w, const struct v
 		sp.fds[sp.n_fds++] = (struct spawn_fd){cfg->nics[i].tap_fd, FD_TAP + (int)i};
 	if (r == 0)
 		r = fill_args(&args, cfg, err);
-	return r < 0 ? r : spawn_start(&sp, &vm->pid, &vm->pidfd, err);
+	return r < 0 ? r : driver_child_start(&vm->child, &sp, w->log[1], err);
 }
 
 static int watch(struct vmm_vm *vm, struct wiring *w, struct err *err)
 {
-	int r = lines_init(&vm->log, vm->loop, take_fd(&w->log[0]), on_log, vm, err);
+	int r = driver_child_watch(&vm->child, vm->loop, take_fd(&w->log[0]), on_child_end, err);
 
-	if (r == 0)
-		r = loop_add_fd(vm->loop, &vm->src, vm->pidfd, EPOLLIN, on_child_end, err);
 	if (r == 0)
 		r = lines_init(&vm->console, vm->loop, take_fd(&w->console[0]), on_console, vm, err);
 	if (r == 0)
@@ -270,12 +250,11 @@ static void vmm_free(struct vm *base)
 
 	if (!base)
 		return;
-	loop_remove_fd(&vm->src);
-	spawn_kill(&vm->pidfd);
+	driver_child_kill(&vm->child);
 	close_fd(&vm->control);
 	vm_broker_fini(&vm->broker);
 	lines_fini(&vm->console);
-	lines_fini(&vm->log);
+	driver_child_fini(&vm->child);
 	if (vm->bound)
 		(void)unlink(vm->vsock_path);
 	free(vm);
@@ -294,7 +273,8 @@ static int vmm_start(
 	vm->vm.driver = &vm_driver_vmm;
 	vm->loop = loop;
 	vm->cb = *cb;
-	vm->pidfd = vm->control = -1;
+	driver_child_init(&vm->child, "vmm", &vm->cb);
+	vm->control = -1;
 	r = str_copy(vm->vsock_path, sizeof(vm->vsock_path), cfg->vsock_path)
 		    ? start_all(vm, cfg, &w, err)
 		    : err_set(err, ENAMETOOLONG, "vsock socket '%s'", cfg->vsock_path);
@@ -311,9 +291,9 @@ static unsigned vmm_processes(const struct vm *base, struct vm_process *ret, uns
 {
 	const struct vmm_vm *vm = (const struct vmm_vm *)base;
 
-	if (vm->pidfd < 0 || max == 0)
+	if (vm->child.pidfd < 0 || max == 0)
 		return 0;
-	ret[0] = (struct vm_process){.name = "vmm", .pid = vm->pid};
+	ret[0] = (struct vm_process){.name = "vmm", .pid = vm->child.pid};
 	return 1;
 }
 
