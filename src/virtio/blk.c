@@ -370,6 +370,11 @@ struct virtio_dev *blk_dev(struct blk *b)
 	return &b->dev;
 }
 
+enum blk_engine blk_engine(const struct blk *b)
+{
+	return b->io.uring ? BLK_ENGINE_URING : BLK_ENGINE_THREADS;
+}
+
 const struct blk_counters *blk_get_counters(const struct blk *b)
 {
 	return &b->counters;

@@ -34,4 +34,6 @@ int blk_new(struct blk **ret, struct loop *loop, const struct blk_options *opts,
 /* Waits for what is in flight. */
 void blk_free(struct blk *b);
 struct virtio_dev *blk_dev(struct blk *b);
+/* What it came to: BLK_ENGINE_URING or BLK_ENGINE_THREADS. */
+enum blk_engine blk_engine(const struct blk *b);
 const struct blk_counters *blk_get_counters(const struct blk *b);

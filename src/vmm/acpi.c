@@ -39,6 +39,9 @@ enum {
 	AML_SCOPE = 0x10,
 	AML_BUFFER = 0x11,
 	AML_PACKAGE = 0x12,
+	AML_METHOD = 0x14,
+	AML_ARG3 = 0x6b,
+	AML_RETURN = 0xa4,
 	AML_EXT = 0x5b,
 	AML_EXT_DEVICE = 0x82,
 };
@@ -148,7 +151,7 @@ static void aml_pnp_id(struct writer *w, const char *name, unsigned number)
 }
 
 /* What the root passes on (ACPI 6.4 §6.4.3.5): bus 0, and the window of the BARs. */
-static void put_root_resources(struct writer *w)
+static void put_root_resources(struct writer *w, unsigned ports)
 {
 	enum { LEN = 16 + 26 + 2, FIXED = 0x0c };
 	uint32_t buffer;
@@ -162,9 +165,11 @@ static void put_root_resources(struct writer *w)
 	put8(w, 2); /* bus numbers */
 	put8(w, FIXED);
 	put8(w, 0);
-	for (unsigned i = 0; i < 4; i++)
-		put16(w, 0); /* granularity, first, last, translation */
-	put16(w, 1);
+	put16(w, 0); /* granularity */
+	put16(w, 0);
+	put16(w, ports); /* the last */
+	put16(w, 0);	 /* translation */
+	put16(w, ports + 1);
 	put8(w, 0x87); /* double word address space */
 	put16(w, 23);
 	put8(w, 0); /* memory */
@@ -181,7 +186,7 @@ static void put_root_resources(struct writer *w)
 }
 
 /* Mainboard resources: Linux uses an ECAM window only if somebody owns it (ACPI 6.4 §6.4.3.4: 32-bit fixed memory). */
-static void put_mainboard(struct writer *w)
+static void put_mainboard(struct writer *w, unsigned ports)
 {
 	enum { LEN = 12 + 2 };
 	uint32_t device, buffer;
@@ -198,14 +203,26 @@ static void put_mainboard(struct writer *w)
 	put16(w, 9);
 	put8(w, 1); /* writable */
 	put32(w, LAYOUT_ECAM);
-	put32(w, UINT64_C(1) << 20);
+	put32(w, (ports + UINT64_C(1)) << 20);
 	put8(w, 0x79);
 	put8(w, 0);
 	aml_close(w, buffer);
 	aml_close(w, device);
 }
 
-static gpa_t put_dsdt(struct writer *w)
+/* Who serves what of PCI Express (PCI firmware spec §4.5.1): the guest, all that it asks for. Without it, it asks nobody. */
+static void put_osc(struct writer *w)
+{
+	uint32_t method = aml_open(w, AML_METHOD);
+
+	(void)put(w, "_OSC", 4);
+	put8(w, 4); /* arguments */
+	put8(w, AML_RETURN);
+	put8(w, AML_ARG3);
+	aml_close(w, method);
+}
+
+static gpa_t put_dsdt(struct writer *w, unsigned ports)
 {
 	uint32_t table = table_begin(w, "DSDT", 2), scope, device, package;
 
@@ -222,9 +239,11 @@ static gpa_t put_dsdt(struct writer *w)
 	put8(w, AML_ZERO);
 	aml_name(w, "_BBN");
 	put8(w, AML_ZERO);
-	put_root_resources(w);
+	put_root_resources(w, ports);
+	if (ports)
+		put_osc(w);
 	aml_close(w, device);
-	put_mainboard(w);
+	put_mainboard(w, ports);
 	aml_close(w, scope);
 	aml_name(w, "_S5_");
 	package = aml_open(w, AML_PACKAGE);
@@ -281,27 +300,30 @@ static gpa_t put_madt(struct writer *w, unsigned vcpus)
 	return table_end(w, start);
 }
 
-static gpa_t put_mcfg(struct writer *w)
+static gpa_t put_mcfg(struct writer *w, unsigned ports)
 {
 	uint32_t start = table_begin(w, "MCFG", 1);
 
 	(void)put(w, NULL, 8);
 	put32(w, LAYOUT_ECAM);
 	put32(w, 0);
-	(void)put(w, NULL, 8); /* segment 0, bus 0 to 0 */
+	put16(w, 0); /* segment */
+	put8(w, 0);  /* first bus */
+	put8(w, ports);
+	put32(w, 0);
 	return table_end(w, start);
 }
 
-gpa_t acpi_put(const struct guest_mem *mem, unsigned vcpus)
+gpa_t acpi_put(const struct guest_mem *mem, unsigned vcpus, unsigned ports)
 {
 	struct writer w = {.mem = guest_mem_at(mem, LAYOUT_ACPI, LAYOUT_ACPI_MAX)};
 	uint8_t *rsdp = put(&w, NULL, HEADER_LEN);
 	gpa_t tables[3];
 	uint32_t xsdt;
 
-	tables[0] = put_fadt(&w, put_dsdt(&w));
+	tables[0] = put_fadt(&w, put_dsdt(&w, ports));
 	tables[1] = put_madt(&w, vcpus);
-	tables[2] = put_mcfg(&w);
+	tables[2] = put_mcfg(&w, ports);
 	xsdt = table_begin(&w, "XSDT", 1);
 	for (unsigned i = 0; i < ARRAY_SIZE(tables); i++)
 		put_le64(put(&w, NULL, 8), tables[i]);

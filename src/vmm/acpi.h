@@ -7,5 +7,6 @@
  */
 #include "virtio/guest_mem.h"
 
-/* Writes them at LAYOUT_ACPI. Returns the address of the RSDP. 1 <= vcpus <= VCPUS_MAX. */
-gpa_t acpi_put(const struct guest_mem *mem, unsigned vcpus);
+/* Writes them at LAYOUT_ACPI. Returns the address of the RSDP. 1 <= vcpus <= VCPUS_MAX;
+ * `ports`: root ports, whose hot-plug is then the guest's own (_OSC grants it all that it asks for). */
+gpa_t acpi_put(const struct guest_mem *mem, unsigned vcpus, unsigned ports);

@@ -168,7 +168,7 @@ static int load_initrd(const struct ram *ram, int fd, struct boot_result *b, str
 	return ram_load(ram, b->initrd_start, fd, 0, size, err) < 0 ? err_wrap(err, "initramfs") : 0;
 }
 
-static uint32_t put_memmap(struct memmap_entry *map, const struct ram *ram)
+static uint32_t put_memmap(struct memmap_entry *map, const struct ram *ram, unsigned ports)
 {
 	uint64_t low = MIN_OF(ram->size, LAYOUT_LOW_MAX);
 	uint32_t n = 0;
@@ -177,7 +177,7 @@ static uint32_t put_memmap(struct memmap_entry *map, const struct ram *ram)
 	map[n++] = (struct memmap_entry){LAYOUT_ACPI, LAYOUT_ACPI_MAX, MAP_ACPI, 0};
 	map[n++] = (struct memmap_entry){LAYOUT_KERNEL, low - LAYOUT_KERNEL, MAP_RAM, 0};
 	/* Or Linux does not believe that the ECAM window is one. */
-	map[n++] = (struct memmap_entry){LAYOUT_ECAM, UINT64_C(1) << 20, MAP_RESERVED, 0};
+	map[n++] = (struct memmap_entry){LAYOUT_ECAM, (ports + UINT64_C(1)) << 20, MAP_RESERVED, 0};
 	if (ram->size > low)
 		map[n++] = (struct memmap_entry){LAYOUT_HIGH, ram->size - low, MAP_RAM, 0};
 	return n;
@@ -208,7 +208,7 @@ int boot_load(const struct ram *ram, const struct boot_config *cfg, struct boot_
 		.cmdline = LAYOUT_CMDLINE,
 		.rsdp = cfg->rsdp,
 		.memmap = LAYOUT_MEMMAP,
-		.memmap_entries = put_memmap(map, ram),
+		.memmap_entries = put_memmap(map, ram, cfg->ports),
 	};
 	if (b.initrd_end) {
 		si->nr_modules = 1;

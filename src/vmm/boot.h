@@ -12,6 +12,7 @@ struct boot_config {
 	int initrd_fd;	     /* borrowed; -1: none */
 	const char *cmdline; /* shorter than LAYOUT_CMDLINE_MAX */
 	gpa_t rsdp;
+	unsigned ports; /* root ports: each has a bus, and so more of PCI config space */
 };
 
 struct boot_result {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The socket: lines in, with their descriptors, lines out. What requests do is in control_ops.c. */
 #include "vmm/control.h"
 
 #include <errno.h>
@@ -16,11 +17,17 @@
 static void fail(struct control *c, const struct err *why)
 {
 	loop_remove_fd(&c->src);
-	monitor_fail(c->monitor, why);
+	if (c->monitor) {
+		monitor_fail(c->monitor, why);
+		return;
+	}
+	c->why = *why;
+	loop_stop(c->loop, 0);
 }
 
-/* Sends a line of `b`, all of it. */
-static void send_line(struct control *c, struct buf *b)
+/* ---- out ---- */
+
+void control_send(struct control *c, struct buf *b)
 {
 	struct err err = {0};
 	ssize_t n;
@@ -39,32 +46,148 @@ static void send_line(struct control *c, struct buf *b)
 	fail(c, &err);
 }
 
-static void reply(struct control *c, uint64_t id)
+void control_reply(struct control *c, uint64_t id)
 {
 	auto_buf struct buf b = BUF_INIT(REPLY_MAX);
 
 	if (buf_printf(&b, "{\"id\":%" PRIu64 ",\"ok\":true}", id) == 0)
-		send_line(c, &b);
+		control_send(c, &b);
 }
 
-static void reply_error(struct control *c, uint64_t id, const char *code, const char *text)
+void control_reply_error(struct control *c, uint64_t id, const char *code, const char *text)
 {
 	auto_buf struct buf b = BUF_INIT(REPLY_MAX);
 	char escaped[512];
 
 	if (buf_printf(&b, "{\"id\":%" PRIu64 ",\"ok\":false,\"code\":\"%s\",\"error\":\"%s\"}", id, code,
 		    json_escape(escaped, sizeof(escaped), text)) == 0)
-		send_line(c, &b);
+		control_send(c, &b);
 }
 
-/* ---- requests ---- */
-
-static void answer_pause(struct control *c)
+void control_on_removed(void *ctx, const char *name)
 {
-	if (!c->pausing || !vm_is_parked(&c->monitor->vm))
+	auto_buf struct buf b = BUF_INIT(REPLY_MAX);
+
+	/* Names hold nothing to escape. */
+	if (buf_printf(&b, "{\"event\":\"removed\",\"name\":\"%s\"}", name) == 0)
+		control_send(ctx, &b);
+}
+
+void control_ended(struct control *c, const char *how, const char *why)
+{
+	auto_buf struct buf b = BUF_INIT(REPLY_MAX);
+	char escaped[512];
+
+	if (c->state != CONTROL_NONE && buf_printf(&b, "{\"event\":\"ended\",\"how\":\"%s\",\"why\":\"%s\"}", how,
+						json_escape(escaped, sizeof(escaped), why)) == 0)
+		control_send(c, &b);
+}
+
+/* ---- in ---- */
+
+static void drop_fds(struct control *c)
+{
+	for (unsigned i = 0; i < c->n_fds; i++)
+		close_fd(&c->fds[i]);
+	c->n_fds = 0;
+}
+
+static void serve_line(struct control *c, char *line, size_t len)
+{
+	struct json_object obj;
+	const struct json_member *op, *id;
+	struct err err = {0};
+
+	if (json_parse(line, len, &obj, &err) < 0) {
+		control_reply_error(c, 0, "INVALID", err.msg);
 		return;
-	c->pausing = false;
-	reply(c, c->pause_id);
+	}
+	id = json_find(&obj, "id");
+	op = json_find(&obj, "op");
+	if (!id || id->type != JSON_NUMBER || !op || op->type != JSON_STRING) {
+		control_reply_error(c, id && id->type == JSON_NUMBER ? id->number : 0, "INVALID",
+			"a request has a number \"id\" and a string \"op\"");
+		return;
+	}
+	control_serve(c, id->number, op->string, &obj);
+}
+
+/* Bytes, and the descriptors that came with them; more of these than a request may have are an error. */
+static ssize_t receive(struct control *c, struct err *err)
+{
+	union {
+		struct cmsghdr align;
+		uint8_t room[CMSG_SPACE(CONTROL_FDS_MAX * sizeof(int))];
+	} cmsgs;
+	struct iovec iov = {c->line + c->len, sizeof(c->line) - c->len};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &cmsgs, .msg_controllen = sizeof(cmsgs)};
+	ssize_t n = recvmsg(c->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	bool many = n >= 0 && msg.msg_flags & MSG_CTRUNC;
+
+	for (struct cmsghdr *h = n >= 0 ? CMSG_FIRSTHDR(&msg) : NULL; h; h = CMSG_NXTHDR(&msg, h)) {
+		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < (h->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(h) + i * sizeof(fd), sizeof(fd));
+			if (c->n_fds < CONTROL_FDS_MAX) {
+				c->fds[c->n_fds++] = fd;
+				continue;
+			}
+			close_fd(&fd);
+			many = true;
+		}
+	}
+	if (many)
+		return err_set(
+			err, EMSGSIZE, "control socket: more than %d descriptors with a request", CONTROL_FDS_MAX);
+	return n;
+}
+
+/* While a machine is being made for "start", what follows waits for it. */
+static void serve_lines(struct control *c)
+{
+	struct err err = {0};
+	char *start = c->line, *end;
+
+	while (c->src.loop && c->state != CONTROL_STARTING && (end = memchr(start, '\n', c->len)) != NULL) {
+		size_t used = (size_t)(end - start) + 1;
+
+		serve_line(c, start, used - 1);
+		drop_fds(c);
+		start += used;
+		c->len -= used;
+	}
+	memmove(c->line, start, c->len);
+	if (c->src.loop && c->state != CONTROL_STARTING && c->len == sizeof(c->line)) {
+		(void)err_set(&err, EMSGSIZE, "control socket: a line of more than %d bytes", CONTROL_LINE_MAX);
+		fail(c, &err);
+	}
+}
+
+static void on_readable(struct loop_fd *src, uint32_t events unused_arg)
+{
+	struct control *c = container_of(src, struct control, src);
+	struct err err = {0};
+	ssize_t n = receive(c, &err);
+
+	if (err.code) {
+		fail(c, &err);
+		return;
+	}
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		loop_remove_fd(&c->src);
+		if (c->monitor)
+			vm_end(&c->monitor->vm, VM_POWEROFF, "the owner hung up");
+		else
+			loop_stop(c->loop, 0);
+		return;
+	}
+	c->len += (size_t)n;
+	serve_lines(c);
 }
 
 static void on_parked(struct loop_fd *src, uint32_t events unused_arg)
@@ -74,151 +197,55 @@ static void on_parked(struct loop_fd *src, uint32_t events unused_arg)
 	ssize_t r = read(src->fd, &n, sizeof(n));
 
 	(void)r;
-	answer_pause(c);
+	control_settle(c);
 }
 
-static void do_pause(struct control *c, uint64_t id)
-{
-	if (c->pausing) {
-		reply_error(c, id, "BUSY", "another pause is under way");
-		return;
-	}
-	c->pausing = true;
-	c->pause_id = id;
-	vm_pause(&c->monitor->vm);
-	answer_pause(c);
-}
+/* ---- life ---- */
 
-static void do_resume(struct control *c, uint64_t id)
-{
-	if (c->pausing)
-		reply_error(c, c->pause_id, "CANCELLED", "resumed before all vCPUs stood");
-	c->pausing = false;
-	vm_resume(&c->monitor->vm);
-	reply(c, id);
-}
-
-static void do_stop(struct control *c, uint64_t id)
-{
-	reply(c, id);
-	monitor_stop(c->monitor);
-}
-
-static void do_counters(struct control *c, uint64_t id)
-{
-	auto_buf struct buf b = BUF_INIT(REPLY_MAX);
-
-	if (buf_printf(&b, "{\"id\":%" PRIu64 ",\"ok\":true,", id) == 0 && counters_put(c->monitor, &b) == 0 &&
-		buf_append_str(&b, "}") == 0)
-		send_line(c, &b);
-	else
-		reply_error(c, id, "FAILED", "the counters do not fit");
-}
-
-static void do_unsupported(struct control *c, uint64_t id)
-{
-	reply_error(c, id, "UNSUPPORTED", "not part of this version");
-}
-
-static const struct {
-	const char *name;
-	void (*fn)(struct control *c, uint64_t id);
-} ops[] = {
-	{"pause", do_pause},
-	{"resume", do_resume},
-	{"start", do_resume},
-	{"counters", do_counters},
-	{"stop", do_stop},
-	{"configure", do_unsupported},
-	{"add-device", do_unsupported},
-	{"remove-device", do_unsupported},
-	{"resize", do_unsupported},
-};
-
-static void serve_line(struct control *c, char *line, size_t len)
-{
-	struct json_object obj;
-	const struct json_member *op, *id;
-	struct err err = {0};
-
-	if (json_parse(line, len, &obj, &err) < 0) {
-		reply_error(c, 0, "INVALID", err.msg);
-		return;
-	}
-	id = json_find(&obj, "id");
-	op = json_find(&obj, "op");
-	if (!id || id->type != JSON_NUMBER || !op || op->type != JSON_STRING) {
-		reply_error(c, id && id->type == JSON_NUMBER ? id->number : 0, "INVALID",
-			"a request has a number \"id\" and a string \"op\"");
-		return;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
-		if (str_eq(op->string, ops[i].name)) {
-			/* None of these takes anything else. */
-			if (obj.n > 2 && ops[i].fn != do_unsupported)
-				reply_error(c, id->number, "INVALID", "a member that this request does not know");
-			else
-				ops[i].fn(c, id->number);
-			return;
-		}
-	reply_error(c, id->number, "UNKNOWN", "no such request");
-}
-
-/* ---- the socket ---- */
-
-static void on_readable(struct loop_fd *src, uint32_t events unused_arg)
-{
-	struct control *c = container_of(src, struct control, src);
-	struct err err = {0};
-	ssize_t n = read(c->fd, c->line + c->len, sizeof(c->line) - c->len);
-	char *start = c->line, *end;
-
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
-		loop_remove_fd(&c->src);
-		vm_end(&c->monitor->vm, VM_POWEROFF, "the owner hung up");
-		return;
-	}
-	c->len += (size_t)n;
-	while (c->src.loop && (end = memchr(start, '\n', c->len)) != NULL) {
-		size_t used = (size_t)(end - start) + 1;
-
-		serve_line(c, start, used - 1);
-		start += used;
-		c->len -= used;
-	}
-	memmove(c->line, start, c->len);
-	if (c->src.loop && c->len == sizeof(c->line)) {
-		(void)err_set(&err, EMSGSIZE, "control socket: a line of more than %d bytes", CONTROL_LINE_MAX);
-		fail(c, &err);
-	}
-}
-
-int control_start(struct control *c, struct monitor *m, struct loop *loop, int fd, struct err *err)
+int control_open(struct control *c, struct loop *loop, int fd, struct err *err)
 {
 	auto_buf struct buf b = BUF_INIT(REPLY_MAX);
 	int r = fd_set_nonblock(fd, true, err);
 
-	c->monitor = m;
+	c->loop = loop;
 	c->fd = fd;
 	if (r == 0)
 		r = loop_add_fd(loop, &c->src, fd, EPOLLIN, on_readable, err);
-	if (r == 0)
-		r = loop_add_fd(loop, &c->parked_src, m->vm.parked_fd, EPOLLIN, on_parked, err);
 	if (r < 0)
 		return err_wrap(err, "control socket");
+	c->state = CONTROL_IDLE;
 	if (buf_printf(&b, "{\"hello\":\"podvm-vmm\",\"api\":%d,\"version\":\"%s\"}", CONTROL_API, PODVM_VERSION) == 0)
-		send_line(c, &b);
+		control_send(c, &b);
 	return 0;
 }
 
-void control_ended(struct control *c, const char *how, const char *why)
+int control_idle(struct control *c, struct options *opts, struct err *err)
 {
-	auto_buf struct buf b = BUF_INIT(REPLY_MAX);
-	char escaped[512];
+	int r;
 
-	if (c->monitor && buf_printf(&b, "{\"event\":\"ended\",\"how\":\"%s\",\"why\":\"%s\"}", how,
-				  json_escape(escaped, sizeof(escaped), why)) == 0)
-		send_line(c, &b);
+	c->options = opts;
+	r = loop_run(c->loop);
+	c->options = NULL;
+	if (r < 0)
+		return err_set(err, -r, "event loop");
+	if (c->why.code) {
+		*err = c->why;
+		return -err->code;
+	}
+	return c->state == CONTROL_STARTING;
+}
+
+int control_attach(struct control *c, struct monitor *m, bool paused, struct err *err)
+{
+	int r = loop_add_fd(c->loop, &c->parked_src, m->vm.parked_fd, EPOLLIN, on_parked, err);
+
+	if (r < 0)
+		return err_wrap(err, "control socket");
+	c->monitor = m;
+	c->paused = paused;
+	if (c->state == CONTROL_STARTING)
+		control_reply(c, c->start_id);
+	c->state = CONTROL_RUNNING;
+	serve_lines(c);
+	return 0;
 }

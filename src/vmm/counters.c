@@ -64,7 +64,7 @@ static int put_devices(struct monitor *m, struct buf *b)
 	bool first = true;
 	int r = 0;
 
-	for (unsigned i = 0; i < PCI_SLOTS && r == 0; i++) {
+	for (unsigned i = 0; i < ARRAY_SIZE(m->vm.devices) && r == 0; i++) {
 		const struct vm_device *d = &m->vm.devices[i];
 
 		if (!d->vp)
@@ -99,7 +99,9 @@ int counters_put(struct monitor *m, struct buf *b)
 		r = buf_append_str(b, "],\"devices\":[");
 	if (r == 0)
 		r = put_devices(m, b);
-	return r < 0 ? r : buf_append_str(b, "]");
+	if (r == 0)
+		r = buf_append_str(b, "]");
+	return r < 0 ? r : devices_put_counters(&m->devices, b);
 }
 
 /* ---- for people ---- */
@@ -109,7 +111,8 @@ static void explain_memory(const struct vm *vm)
 	for (unsigned i = 0; i < vm->ram.mem.n; i++) {
 		const struct guest_region *g = &vm->ram.mem.regions[i];
 
-		log_info("memory: 0x%09" PRIx64 "-0x%09" PRIx64 " RAM", g->gpa, g->gpa + g->size - 1);
+		log_info("memory: 0x%09" PRIx64 "-0x%09" PRIx64 " %s", g->gpa, g->gpa + g->size - 1,
+			g->readonly ? "file, read-only" : "RAM");
 	}
 	log_info("memory: 0x%09" PRIx64 "-0x%09" PRIx64 " kernel, entered at 0x%" PRIx64, vm->boot.kernel_start,
 		vm->boot.kernel_end - 1, vm->boot.entry);
@@ -117,19 +120,19 @@ static void explain_memory(const struct vm *vm)
 		log_info("memory: 0x%09" PRIx64 "-0x%09" PRIx64 " initramfs", vm->boot.initrd_start,
 			vm->boot.initrd_end - 1);
 	log_info("memory: 0x%09" PRIx64 "-0x%09" PRIx64 " PCI config space", LAYOUT_ECAM,
-		LAYOUT_ECAM + PCI_ECAM_SIZE - 1);
+		LAYOUT_ECAM + (vm->cfg.ports + 1) * PCI_ECAM_SIZE - 1);
 }
 
 static void explain_devices(const struct vm *vm)
 {
-	for (unsigned i = 0; i < PCI_SLOTS; i++) {
+	for (unsigned i = 0; i < ARRAY_SIZE(vm->devices); i++) {
 		const struct vm_device *d = &vm->devices[i];
 
 		if (!d->vp)
 			continue;
 		log_info("device: slot %u, %s at 0x%" PRIx64 ", %u queues, %s, %" PRIu64 " kicks, %" PRIu64
 			 " interrupts",
-			i, d->dev->ops->name, LAYOUT_BARS + i * VIRTIO_PCI_BAR_SIZE, d->dev->ops->n_queues,
+			i, d->dev->ops->name, vm_bar(i), d->dev->ops->n_queues,
 			d->dev->active ? "active" : "not active", d->kicks_seen, d->irqs);
 		for (unsigned q = 0; d->dev->active && q < d->dev->ops->n_queues; q++) {
 			const struct queue *queue = &d->dev->queues[q];

@@ -9,11 +9,11 @@
  *   0x0002_0000  command line
  *   0x000a_0000  hole up to 1 MiB; ACPI tables from 0xe0000
  *   0x0010_0000  RAM: kernel where its ELF file says, initramfs at the end
- *   0xc000_0000  BARs of PCI devices, one slot every 32 KiB
- *   0xe000_0000  PCI config space (ECAM) of bus 0
+ *   0xc000_0000  BARs of PCI devices, one slot every 32 KiB; from 0xc010_0000 on 1 MiB for each root port
+ *   0xe000_0000  PCI config space (ECAM), 1 MiB for each bus
  *   0xfee0_0000  local APICs (in KVM)
  *   0xfffb_d000  three pages that KVM needs on Intel processors
- *   0x1_0000_0000  RAM
+ *   0x1_0000_0000  RAM; then, each at a multiple of 2 GiB, what virtio-mem plugs, and files of virtio-pmem
  */
 #include <stdint.h>
 
@@ -28,10 +28,13 @@
 #define LAYOUT_LOW_MAX UINT64_C(0xc0000000)
 #define LAYOUT_BARS UINT64_C(0xc0000000)
 #define LAYOUT_BARS_SIZE UINT64_C(0x20000000)
+#define LAYOUT_PORTS UINT64_C(0xc0100000)
+#define LAYOUT_PORT_SIZE UINT64_C(0x100000)
 #define LAYOUT_ECAM UINT64_C(0xe0000000)
 #define LAYOUT_LAPIC UINT64_C(0xfee00000)
 #define LAYOUT_TSS UINT64_C(0xfffbd000)
 #define LAYOUT_HIGH UINT64_C(0x100000000)
+#define LAYOUT_ABOVE_ALIGN UINT64_C(0x80000000) /* the largest unit in which Linux brings memory on line */
 
 /* Ports. Sleep and reset are the registers that the FADT names (ACPI 6.4 §4.8.3.7, §4.8.3.6). */
 #define PORT_UART 0x3f8u

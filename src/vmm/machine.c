@@ -47,7 +47,7 @@ void machine_mmio(struct vm *vm, struct kvm_run *run)
 	const gpa_t gpa = run->mmio.phys_addr;
 	unsigned len = MIN_OF(run->mmio.len, 8u);
 
-	if (gpa - LAYOUT_ECAM < PCI_ECAM_SIZE) {
+	if (gpa - LAYOUT_ECAM < (vm->cfg.ports + 1) * (uint64_t)PCI_ECAM_SIZE) {
 		if (run->mmio.is_write)
 			pci_config_write(&vm->bus, gpa - LAYOUT_ECAM, run->mmio.data, len);
 		else

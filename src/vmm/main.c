@@ -162,12 +162,23 @@ static int run_machine(struct vmm *v, struct err *err)
 	r = enter_jail(&v->opts, &jail, err);
 	if (r == 0)
 		r = prepare(v, err);
-	if (r == 0)
+	if (r == 0 && v->opts.control >= 0)
+		r = control_open(&monitor.control, v->loop, v->opts.control, err);
+	if (r == 0 && v->opts.kernel < 0) {
+		r = control_idle(&monitor.control, &v->opts, err);
+		if (r == 0) {
+			control_ended(&monitor.control, "poweroff", "stopped by its owner before there was a machine");
+			return VMM_POWEROFF;
+		}
+	}
+	if (r >= 0)
 		r = monitor_start(&monitor, &v->opts, v->loop, kvm_fd, &jail, err);
 	close_fd(&jail.root_fd);
 	close_fd(&jail.proc_fd);
-	if (r < 0)
+	if (r < 0) {
+		control_ended(&monitor.control, "failed", err->msg);
 		return r;
+	}
 	v->monitor = &monitor;
 	r = loop_run(v->loop);
 	return r < 0 ? err_set(err, -r, "event loop") : (int)monitor_finish(&monitor);

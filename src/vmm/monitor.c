@@ -93,7 +93,7 @@ static int start_vsock(struct monitor *m, struct err *err)
 static int make_vm(struct monitor *m, int kvm_fd, struct err *err)
 {
 	const struct options *o = m->opts;
-	const struct vm_config vc = {
+	struct vm_config vc = {
 		.kvm_fd = kvm_fd,
 		.vcpus = (unsigned)o->vcpus,
 		.memory = o->memory_mib << 20,
@@ -104,9 +104,14 @@ static int make_vm(struct monitor *m, int kvm_fd, struct err *err)
 		.console_fd = o->console,
 		.no_jail = o->no_jail,
 		.seccomp = o->seccomp,
+		.more = m->devices.regions,
+		.ports = (unsigned)o->ports,
 	};
 	int r = o->console >= 0 ? fd_set_nonblock(o->console, true, err) : 0;
 
+	if (r == 0)
+		r = devices_map(&m->devices, m->loop, o, err);
+	vc.n_more = m->devices.n_regions;
 	if (r == 0)
 		r = vm_init(&m->vm, &vc, err);
 	phase(m, PHASE_VM);
@@ -131,20 +136,25 @@ int monitor_start(struct monitor *m, const struct options *opts, struct loop *lo
 	if (r == 0)
 		r = start_vsock(m, err);
 	if (r == 0)
-		r = devices_add(&m->devices, &m->vm, loop, opts, err);
+		r = devices_add(&m->devices, &m->vm, opts, err);
 	phase(m, PHASE_DEVICES);
 	if (r == 0)
 		r = loop_add_fd(loop, &m->end_src, m->vm.end_fd, EPOLLIN, on_vm_end, err);
 	if (r == 0)
 		r = vm_start(&m->vm, err);
-	if (r == 0 && opts->control >= 0)
-		r = control_start(&m->control, m, loop, opts->control, err);
+	if (r == 0 && opts->control >= 0) {
+		m->hotplug = (struct hotplug){
+			.on_released = control_on_released, .on_removed = control_on_removed, .ctx = &m->control};
+		r = hotplug_start(&m->hotplug, &m->vm, loop, err);
+	}
 	if (r == 0 && !opts->no_jail)
 		r = jail_thread(JAIL_DEVICES, opts->seccomp, &landlock, err);
 	if (r == 0 && !landlock)
 		log_debug("no Landlock on this kernel, going on without");
 	idle_start(&m->idle, loop, NULL, NULL);
 	phase(m, PHASE_START);
+	if (r == 0 && opts->control >= 0)
+		r = control_attach(&m->control, m, opts->paused, err);
 	if (r == 0 && !opts->paused)
 		vm_resume(&m->vm);
 	return r;

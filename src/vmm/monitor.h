@@ -8,6 +8,7 @@
 #include "vmm/devices.h"
 #include "vmm/dial.h"
 #include "vmm/fs_thread.h"
+#include "vmm/hotplug.h"
 #include "vmm/jail.h"
 #include "vmm/status.h"
 #include "vmm/vm.h"
@@ -35,6 +36,7 @@ struct monitor {
 	struct loop_fd fs_src, end_src;
 	struct control control;
 	struct devices devices;
+	struct hotplug hotplug;
 	struct idle idle;
 	uint64_t phases[PHASES]; /* CLOCK_MONOTONIC, ns */
 	struct err why;		 /* of VMM_FAILED */

@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "virtio/pci.h"
 #include "vmm/layout.h"
 
 #define ID_MAX 128
@@ -34,6 +35,10 @@ enum {
 	ARG_DISK,
 	ARG_RNG,
 	ARG_BALLOON,
+	ARG_PMEM,
+	ARG_MEMORY_MAX,
+	ARG_HVC,
+	ARG_PORTS,
 	ARG_ID,
 	ARG_LOG_LEVEL,
 	ARG_FS_SOCK,
@@ -67,6 +72,10 @@ static const struct option table[] = {
 	{"disk", required_argument, NULL, ARG_DISK},
 	{"rng", no_argument, NULL, ARG_RNG},
 	{"balloon", no_argument, NULL, ARG_BALLOON},
+	{"pmem", required_argument, NULL, ARG_PMEM},
+	{"memory-max", required_argument, NULL, ARG_MEMORY_MAX},
+	{"hvc", no_argument, NULL, ARG_HVC},
+	{"hotplug-ports", required_argument, NULL, ARG_PORTS},
 	{"id", required_argument, NULL, ARG_ID},
 	{"log-level", required_argument, NULL, ARG_LOG_LEVEL},
 	{"fs-sock", required_argument, NULL, ARG_FS_SOCK},
@@ -94,7 +103,9 @@ void options_help(void)
 		"inherited.\n"
 		"\n"
 		"  --probe             say whether /dev/kvm runs a guest like a stock kernel\n"
-		"  --vm                run a machine; its end is the exit status (docs/vmm-api.md)\n"
+		"  --vm                run a machine; its end is the exit status (docs/vmm-api.md). With --control and "
+		"without\n"
+		"                      --kernel it waits to be told what machine\n"
 		"  --vhost-user        serve devices to QEMU\n"
 		"  --id ID             the pod, for the log\n"
 		"  --log-level LEVEL   error, warn, info or debug\n"
@@ -113,9 +124,13 @@ void options_help(void)
 		"\n"
 		"Devices of the machine:\n"
 		"  --nic FD,MAC,MTU    a network interface on a tap; up to 16\n"
-		"  --disk FD[,ro]      a raw disk; up to 8\n"
+		"  --disk FD[,ro][,threads]  a raw disk; up to 8; threads: not by io_uring\n"
 		"  --rng               entropy\n"
 		"  --balloon           balloon with free page reporting\n"
+		"  --pmem FD           a file as memory that can only be read; up to 4\n"
+		"  --memory-max MIB    memory can grow to this (virtio-mem); up to 65536, even\n"
+		"  --hotplug-ports N   root ports for disks and interfaces that come and go (0), up to 8\n"
+		"  --hvc               a console, hvc0, beside the UART, to the same descriptor\n"
 		"\n"
 		"Devices:\n"
 		"  --fs-sock FD        vhost-user socket of virtio-fs\n"
@@ -193,6 +208,16 @@ static bool parse_mac(const char *text, uint8_t mac[6])
 	return !(mac[0] & 1);
 }
 
+int options_nic(struct option_nic *nic, const char *mac, uint64_t mtu, struct err *err)
+{
+	if (!parse_mac(mac, nic->mac))
+		return err_set(err, EINVAL, "'%.40s' is no MAC address of one interface", mac);
+	if (mtu < 68 || mtu > UINT16_MAX)
+		return err_set(err, EINVAL, "the MTU must be 68 to 65535");
+	nic->mtu = (uint16_t)mtu;
+	return 0;
+}
+
 /* FD,MAC,MTU */
 static int parse_nic(const char *text, struct options *o, struct err *err)
 {
@@ -200,64 +225,88 @@ static int parse_nic(const char *text, struct options *o, struct err *err)
 	char fd[20], mac[20], mtu[20];
 	const char *rest = split(text, fd);
 	uint64_t n = 0;
-	int r;
 
 	if (o->n_nics == OPTIONS_NICS_MAX)
 		return err_set(err, EINVAL, "--nic: more than %d", OPTIONS_NICS_MAX);
 	rest = rest ? split(rest, mac) : NULL;
-	if (!rest || split(rest, mtu) || !parse_mac(mac, nic->mac))
+	if (!rest || split(rest, mtu) || str_to_u64(mtu, UINT16_MAX, &n, NULL) < 0)
 		return err_set(err, EINVAL, "--nic '%.60s': must be FD,MAC,MTU", text);
-	r = str_to_u64(mtu, UINT16_MAX, &n, err);
-	if (r < 0 || n < 68)
-		return err_set(err, EINVAL, "--nic '%.60s': the MTU must be 68 to 65535", text);
-	nic->mtu = (uint16_t)n;
+	if (options_nic(nic, mac, n, err) < 0)
+		return err_wrap(err, "--nic '%.60s'", text);
 	o->n_nics++;
 	return parse_fd("nic", fd, &nic->fd, err);
 }
 
-/* FD or FD,ro */
+/* FD, then flags: ro, threads */
 static int parse_disk(const char *text, struct options *o, struct err *err)
 {
 	struct option_disk *disk = &o->disks[o->n_disks];
-	char fd[20];
+	char fd[20], flag[20];
 	const char *rest = split(text, fd);
 
 	if (o->n_disks == OPTIONS_DISKS_MAX)
 		return err_set(err, EINVAL, "--disk: more than %d", OPTIONS_DISKS_MAX);
-	if (rest && !str_eq(rest, "ro"))
-		return err_set(err, EINVAL, "--disk '%.60s': must be FD or FD,ro", text);
-	disk->read_only = rest;
+	while (rest) {
+		rest = split(rest, flag);
+		if (str_eq(flag, "ro"))
+			disk->read_only = true;
+		else if (str_eq(flag, "threads"))
+			disk->threads = true;
+		else
+			return err_set(err, EINVAL, "--disk '%.60s': must be FD, FD,ro or FD,threads", text);
+	}
 	o->n_disks++;
 	return parse_fd("disk", fd, &disk->fd, err);
 }
 
+static int parse_pmem(const char *name, const char *text, struct options *o, struct err *err)
+{
+	if (o->n_pmems == OPTIONS_PMEMS_MAX)
+		return err_set(err, EINVAL, "--pmem: more than %d", OPTIONS_PMEMS_MAX);
+	return parse_fd(name, text, &o->pmems[o->n_pmems++], err);
+}
+
+static int parse_number(const char *name, const char *text, uint64_t max, uint64_t *ret, struct err *err)
+{
+	return str_to_u64(text, max, ret, err) < 0 ? err_wrap(err, "--%s", name) : 0;
+}
+
 /* Options of our own machine. 1: not one of them. */
-static int parse_machine(int arg, const char *name, struct options *o, struct err *err)
+static int parse_machine(int arg, const char *name, const char *text, struct options *o, struct err *err)
 {
 	switch (arg) {
 	case ARG_KERNEL:
-		return parse_fd(name, optarg, &o->kernel, err);
+		return parse_fd(name, text, &o->kernel, err);
 	case ARG_INITRD:
-		return parse_fd(name, optarg, &o->initrd, err);
+		return parse_fd(name, text, &o->initrd, err);
 	case ARG_CONSOLE:
-		return parse_fd(name, optarg, &o->console, err);
+		return parse_fd(name, text, &o->console, err);
 	case ARG_CONTROL:
-		return parse_fd(name, optarg, &o->control, err);
+		return parse_fd(name, text, &o->control, err);
 	case ARG_CMDLINE:
-		return parse_text(name, optarg, LAYOUT_CMDLINE_MAX - 1, &o->cmdline, err);
+		return parse_text(name, text, LAYOUT_CMDLINE_MAX - 1, &o->cmdline, err);
 	case ARG_VCPUS:
-		return str_to_u64(optarg, VCPUS_MAX, &o->vcpus, err) < 0 ? err_wrap(err, "--vcpus") : 0;
+		return parse_number(name, text, VCPUS_MAX, &o->vcpus, err);
 	case ARG_MEMORY:
-		return str_to_u64(optarg, MEMORY_MAX >> 20, &o->memory_mib, err) < 0 ? err_wrap(err, "--memory") : 0;
+		return parse_number(name, text, MEMORY_MAX >> 20, &o->memory_mib, err);
+	case ARG_MEMORY_MAX:
+		return parse_number(name, text, MEMORY_MAX >> 20, &o->memory_max_mib, err);
 	case ARG_NIC:
-		return parse_nic(optarg, o, err);
+		return parse_nic(text, o, err);
 	case ARG_DISK:
-		return parse_disk(optarg, o, err);
+		return parse_disk(text, o, err);
 	case ARG_RNG:
 		o->rng = true;
 		return 0;
 	case ARG_BALLOON:
 		o->balloon = true;
+		return 0;
+	case ARG_PMEM:
+		return parse_pmem(name, text, o, err);
+	case ARG_PORTS:
+		return parse_number(name, text, PCI_PORTS_MAX, &o->ports, err);
+	case ARG_HVC:
+		o->hvc = true;
 		return 0;
 	case ARG_HUGE_PAGES:
 		o->huge_pages = true;
@@ -272,7 +321,7 @@ static int parse_machine(int arg, const char *name, struct options *o, struct er
 	return 1;
 }
 
-static int parse_one(int arg, const char *name, struct options *o, struct err *err)
+static int parse_one(int arg, const char *name, const char *text, struct options *o, struct err *err)
 {
 	switch (arg) {
 	case ARG_PROBE:
@@ -285,30 +334,30 @@ static int parse_one(int arg, const char *name, struct options *o, struct err *e
 		o->vm = true;
 		return 0;
 	case ARG_ID:
-		return parse_text(name, optarg, ID_MAX, &o->id, err);
+		return parse_text(name, text, ID_MAX, &o->id, err);
 	case ARG_LOG_LEVEL:
-		if (log_level_parse(optarg, &o->log_level) < 0)
-			return err_set(err, EINVAL, "--log-level '%.40s': must be error, warn, info or debug", optarg);
+		if (log_level_parse(text, &o->log_level) < 0)
+			return err_set(err, EINVAL, "--log-level '%.40s': must be error, warn, info or debug", text);
 		return 0;
 	case ARG_FS_SOCK:
-		return parse_fd(name, optarg, &o->fs_sock, err);
+		return parse_fd(name, text, &o->fs_sock, err);
 	case ARG_FS_ROOT:
-		return parse_text(name, optarg, PATH_MAX, &o->fs_root, err);
+		return parse_text(name, text, PATH_MAX, &o->fs_root, err);
 	case ARG_FS_TAG:
-		return parse_text(name, optarg, TAG_MAX, &o->fs_tag, err);
+		return parse_text(name, text, TAG_MAX, &o->fs_tag, err);
 	case ARG_VSOCK_SOCK:
-		return parse_fd(name, optarg, &o->vsock_sock, err);
+		return parse_fd(name, text, &o->vsock_sock, err);
 	case ARG_VSOCK_LISTEN:
-		return parse_fd(name, optarg, &o->vsock_listen, err);
+		return parse_fd(name, text, &o->vsock_listen, err);
 	case ARG_CID:
-		return str_to_u64(optarg, CID_MAX, &o->cid, err) < 0 ? err_wrap(err, "--cid") : 0;
+		return str_to_u64(text, CID_MAX, &o->cid, err) < 0 ? err_wrap(err, "--cid") : 0;
 	case ARG_BROKER:
-		return parse_fd(name, optarg, &o->broker, err);
+		return parse_fd(name, text, &o->broker, err);
 	case ARG_NO_JAIL:
 		o->no_jail = true;
 		return 0;
 	case ARG_SECCOMP:
-		return parse_seccomp(optarg, &o->seccomp, err);
+		return parse_seccomp(text, &o->seccomp, err);
 	case ARG_HELP:
 		o->help = true;
 		return 0;
@@ -319,15 +368,18 @@ static int parse_one(int arg, const char *name, struct options *o, struct err *e
 	return err_set(err, EINVAL, "unknown option, or one without its value; see --help");
 }
 
-static int check_machine(const struct options *o, struct err *err)
+int options_check_machine(const struct options *o, struct err *err)
 {
 	if (o->kernel < 0)
-		return err_set(err, EINVAL, "--vm needs --kernel");
+		return err_set(err, EINVAL, "--vm needs --kernel, or --control to be given it by");
 	if (!o->vcpus)
 		return err_set(err, EINVAL, "--vcpus 0: must be 1 to %u", VCPUS_MAX);
 	if (o->memory_mib < MEMORY_MIN >> 20 || o->memory_mib % 2)
 		return err_set(
 			err, EINVAL, "--memory %llu: must be 64 to 65536, and even", (unsigned long long)o->memory_mib);
+	if (o->memory_max_mib && (o->memory_max_mib <= o->memory_mib || o->memory_max_mib % 2))
+		return err_set(err, EINVAL, "--memory-max %llu: must be more than --memory, and even",
+			(unsigned long long)o->memory_max_mib);
 	if (o->fs_sock >= 0 || o->vsock_sock >= 0)
 		return err_set(err, EINVAL, "--vm has no vhost-user sockets");
 	if (o->vsock_listen >= 0 && !o->cid)
@@ -343,8 +395,11 @@ static int check(const struct options *o, struct err *err)
 		return 0;
 	if (o->vm + o->vhost_user > 1)
 		return err_set(err, EINVAL, "--vm and --vhost-user exclude each other");
+	/* The owner has yet to say what it shall be. */
+	if (o->vm && o->kernel < 0 && o->control >= 0)
+		return 0;
 	if (o->vm)
-		return check_machine(o, err);
+		return options_check_machine(o, err);
 	if (!o->vhost_user)
 		return err_set(err, EINVAL, "nothing to do: neither --probe nor --vm nor --vhost-user; see --help");
 	if (o->fs_sock < 0 && o->vsock_sock < 0)
@@ -354,6 +409,52 @@ static int check(const struct options *o, struct err *err)
 	if (o->vsock_sock >= 0 && !o->cid)
 		return err_set(err, EINVAL, "--vsock-sock needs --cid");
 	return 0;
+}
+
+static const struct option *find(const char *name)
+{
+	for (const struct option *p = table; p->name; p++)
+		if (str_eq(p->name, name))
+			return p;
+	return NULL;
+}
+
+bool options_takes_fd(const char *name)
+{
+	static const char *const names[] = {
+		"kernel", "initrd", "console", "vsock-listen", "broker", "pmem", "disk", "nic"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (str_eq(names[i], name))
+			return true;
+	return false;
+}
+
+int options_set(struct options *o, const char *name, const char *text, struct err *err)
+{
+	static const int later[] = {ARG_VSOCK_LISTEN, ARG_BROKER, ARG_CID, ARG_FS_TAG};
+	const struct option *p = find(name);
+	char *copy = NULL;
+	int r;
+
+	if (!p || p->val == ARG_CONTROL)
+		return err_set(err, EINVAL, "no option '%.40s' of a machine", name);
+	if ((p->has_arg != no_argument) != (text != NULL))
+		return err_set(err, EINVAL, "'%.40s' takes %s value", name, text ? "no" : "a");
+	/* Texts are kept as they come; these live as long as the process. */
+	if (p->val == ARG_CMDLINE || p->val == ARG_FS_TAG) {
+		copy = strdup(text);
+		if (!copy)
+			return err_set(err, ENOMEM, "'%.40s': out of memory", name);
+		text = copy;
+	}
+	r = parse_machine(p->val, name, text, o, err);
+	for (size_t i = 0; i < ARRAY_SIZE(later) && r > 0; i++)
+		if (later[i] == p->val)
+			r = parse_one(p->val, name, text, o, err);
+	if (r != 0)
+		free(copy);
+	return r > 0 ? err_set(err, EINVAL, "'%.40s' is for the command line only", name) : r;
 }
 
 int options_parse(int argc, char **argv, struct options *ret, struct err *err)
@@ -381,9 +482,9 @@ int options_parse(int argc, char **argv, struct options *ret, struct err *err)
 	while ((arg = getopt_long(argc, argv, "", table, &index)) != -1) {
 		const char *name = arg == '?' ? "" : table[index].name;
 
-		r = parse_machine(arg, name, &o, err);
+		r = parse_machine(arg, name, optarg, &o, err);
 		if (r > 0)
-			r = parse_one(arg, name, &o, err);
+			r = parse_one(arg, name, optarg, &o, err);
 		if (r < 0)
 			return -EINVAL;
 	}

@@ -9,6 +9,7 @@
 
 #define OPTIONS_NICS_MAX 16
 #define OPTIONS_DISKS_MAX 8
+#define OPTIONS_PMEMS_MAX 4
 
 struct option_nic {
 	int fd; /* tap */
@@ -18,7 +19,7 @@ struct option_nic {
 
 struct option_disk {
 	int fd;
-	bool read_only;
+	bool read_only, threads;
 };
 
 struct options {
@@ -36,10 +37,13 @@ struct options {
 	int kernel, initrd, console, control;
 	const char *cmdline;
 	uint64_t vcpus, memory_mib;
-	bool huge_pages, paused, explain, rng, balloon;
+	uint64_t ports;		 /* root ports for hot-plug */
+	uint64_t memory_max_mib; /* what virtio-mem may make of it; 0: no such device */
+	bool huge_pages, paused, explain, rng, balloon, hvc;
 	struct option_nic nics[OPTIONS_NICS_MAX];
 	struct option_disk disks[OPTIONS_DISKS_MAX];
-	unsigned n_nics, n_disks;
+	int pmems[OPTIONS_PMEMS_MAX]; /* files */
+	unsigned n_nics, n_disks, n_pmems;
 	/* for development */
 	bool no_jail;
 	enum jail_seccomp seccomp;
@@ -48,3 +52,11 @@ struct options {
 /* Fills *ret from the command line. -EINVAL, with a message that names option and value: it is wrong. */
 int options_parse(int argc, char **argv, struct options *ret, struct err *err) must_check;
 void options_help(void);
+
+/* One option of the machine by its name, as the control socket's "configure" does; text is NULL for those without a value. */
+int options_set(struct options *o, const char *name, const char *text, struct err *err) must_check;
+/* The option's value is a descriptor, or begins with one. */
+bool options_takes_fd(const char *name);
+int options_check_machine(const struct options *o, struct err *err) must_check;
+/* Fills mac and mtu. */
+int options_nic(struct option_nic *nic, const char *mac, uint64_t mtu, struct err *err) must_check;

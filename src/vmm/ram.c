@@ -12,23 +12,33 @@
 #define PAGE UINT64_C(4096)
 #define LARGE_PAGE (UINT64_C(2) << 20)
 
+int ram_alloc(uint8_t **ret, uint64_t size, bool huge, struct err *err)
+{
+	uint8_t *p = mmap(
+		NULL, size + LARGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return err_errno(err, "guest memory of %" PRIu64 " bytes", size);
+	p += (LARGE_PAGE - (uintptr_t)p % LARGE_PAGE) % LARGE_PAGE;
+	if (madvise(p, size, MADV_DONTDUMP) < 0 || (huge && madvise(p, size, MADV_HUGEPAGE) < 0))
+		return err_errno(err, "guest memory: madvise");
+	*ret = p;
+	return 0;
+}
+
 int ram_init(struct ram *ram, uint64_t size, bool huge, struct err *err)
 {
 	uint64_t low = MIN_OF(size, LAYOUT_LOW_MAX);
-	void *p;
 	int r;
 
 	if (size < MEMORY_MIN || size > MEMORY_MAX || size % LARGE_PAGE)
 		return err_set(
 			err, EINVAL, "guest memory of %" PRIu64 " bytes: must be 64 MiB to 64 GiB, in 2 MiB", size);
-	p = mmap(NULL, size + LARGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (p == MAP_FAILED)
-		return err_errno(err, "guest memory of %" PRIu64 " bytes", size);
-	ram->base = (uint8_t *)p + (LARGE_PAGE - (uintptr_t)p % LARGE_PAGE) % LARGE_PAGE;
+	r = ram_alloc(&ram->base, size, huge, err);
+	if (r < 0)
+		return r;
 	ram->size = size;
 	ram->mem = (struct guest_mem){0};
-	if (madvise(ram->base, size, MADV_DONTDUMP) < 0 || (huge && madvise(ram->base, size, MADV_HUGEPAGE) < 0))
-		return err_errno(err, "guest memory: madvise");
 	r = guest_mem_add(&ram->mem, 0, low, ram->base, err);
 	if (r == 0 && size > low)
 		r = guest_mem_add(&ram->mem, LAYOUT_HIGH, size - low, ram->base + low, err);

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/fs.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <linux/sched.h>
@@ -59,9 +60,12 @@ static const struct rule fs_rules[] = {
 static const struct rule devices_rules[] = {
 #include "virtio/balloon_syscalls.h"
 #include "virtio/blk_syscalls.h"
+#include "virtio/blk_thread_syscalls.h"
+#include "virtio/mem_syscalls.h"
 #include "virtio/net_syscalls.h"
 #include "virtio/rng_syscalls.h"
 #include "virtio/vsock_syscalls.h"
+#include "vmm/hotplug_syscalls.h"
 #include "vmm/thread_syscalls.h"
 #include "vmm/vm_syscalls.h"
 	{0}};

@@ -320,7 +320,7 @@ static void tables_hold_together(void **state)
 	uint8_t sum = 0;
 
 	make_ram(&ram, 64 * MIB);
-	rsdp = guest_mem_at(&ram.mem, acpi_put(&ram.mem, VCPUS_MAX), 36);
+	rsdp = guest_mem_at(&ram.mem, acpi_put(&ram.mem, VCPUS_MAX, 0), 36);
 	assert_memory_equal(rsdp, "RSD PTR ", 8);
 	for (unsigned i = 0; i < 36; i++)
 		sum = (uint8_t)(sum + rsdp[i]);

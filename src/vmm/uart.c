@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmm/uart.h"
 
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum {
@@ -38,6 +39,24 @@ void uart_write(struct uart *u, unsigned reg, uint8_t value)
 	u->line[u->len++] = (char)value;
 	if (value == '\n' || u->len == UART_LINE)
 		send_line(u);
+	(void)pthread_mutex_unlock(&u->lock);
+}
+
+void uart_line(struct uart *u, const char *text, size_t len)
+{
+	static const char newline = '\n';
+	const struct iovec iov[] = {
+		{(void *)(uintptr_t)text, len},
+		{(void *)(uintptr_t)&newline, 1},
+	};
+	ssize_t n;
+
+	(void)pthread_mutex_lock(&u->lock);
+	send_line(u);
+	n = u->fd >= 0 ? writev(u->fd, iov, 2) : 0;
+	if (n > 0)
+		u->written += (uint64_t)n;
+	u->dropped += len + 1 - (n > 0 ? (uint64_t)n : 0);
 	(void)pthread_mutex_unlock(&u->lock);
 }
 

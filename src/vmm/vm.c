@@ -16,7 +16,8 @@ static int make_events(struct vm *vm, struct err *err)
 {
 	vm->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	vm->parked_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (vm->end_fd < 0 || vm->parked_fd < 0)
+	vm->released_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (vm->end_fd < 0 || vm->parked_fd < 0 || vm->released_fd < 0)
 		return err_errno(err, "eventfd");
 	return 0;
 }
@@ -28,13 +29,27 @@ static int set_slots(const struct vm *vm, struct err *err)
 		struct kvm_userspace_memory_region m = {.slot = i,
 			.guest_phys_addr = g->gpa,
 			.memory_size = g->size,
-			.userspace_addr = (uintptr_t)g->hva};
+			.userspace_addr = (uintptr_t)g->hva,
+			.flags = g->readonly ? KVM_MEM_READONLY : 0};
 
 		if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &m) < 0)
 			return err_errno(
 				err, "KVM_SET_USER_MEMORY_REGION of %" PRIu64 " bytes at 0x%" PRIx64, g->size, g->gpa);
 	}
 	return 0;
+}
+
+static int add_memory(struct vm *vm, struct err *err)
+{
+	int r = ram_init(&vm->ram, vm->cfg.memory, vm->cfg.huge_pages, err);
+
+	for (unsigned i = 0; i < vm->cfg.n_more && r == 0; i++) {
+		const struct guest_region *g = &vm->cfg.more[i];
+
+		r = g->readonly ? guest_mem_add_ro(&vm->ram.mem, g->gpa, g->size, g->hva, err)
+				: guest_mem_add(&vm->ram.mem, g->gpa, g->size, g->hva, err);
+	}
+	return r;
 }
 
 /* Only the local APICs are in KVM; no pin of an I/O APIC is reserved, as there is none. */
@@ -54,6 +69,8 @@ static int make_vcpus(struct vm *vm, struct err *err)
 	return r < 0 ? r : vcpu_setup_all(vm, err);
 }
 
+static int make_ports(struct vm *vm, struct err *err);
+
 int vm_init(struct vm *vm, const struct vm_config *cfg, struct err *err)
 {
 	int r;
@@ -68,7 +85,9 @@ int vm_init(struct vm *vm, const struct vm_config *cfg, struct err *err)
 	uart_init(&vm->uart, cfg->console_fd);
 	r = make_events(vm, err);
 	if (r == 0)
-		r = ram_init(&vm->ram, cfg->memory, cfg->huge_pages, err);
+		r = make_ports(vm, err);
+	if (r == 0)
+		r = add_memory(vm, err);
 	if (r < 0)
 		return r;
 	vm->fd = ioctl(cfg->kvm_fd, KVM_CREATE_VM, 0);
@@ -88,7 +107,8 @@ int vm_load(struct vm *vm, struct err *err)
 		.kernel_fd = vm->cfg.kernel_fd,
 		.initrd_fd = vm->cfg.initrd_fd,
 		.cmdline = vm->cfg.cmdline,
-		.rsdp = acpi_put(&vm->ram.mem, vm->cfg.vcpus),
+		.ports = vm->cfg.ports,
+		.rsdp = acpi_put(&vm->ram.mem, vm->cfg.vcpus, vm->cfg.ports),
 	};
 	int r = boot_load(&vm->ram, &bc, &vm->boot, err);
 
@@ -99,10 +119,12 @@ int vm_load(struct vm *vm, struct err *err)
 }
 
 /* Length 0: an access of any width at that address, which KVM finds without decoding the instruction where it can. */
-static int watch_kicks(struct vm *vm, struct vm_device *d, struct err *err)
+static int watch_kicks(struct vm *vm, struct vm_device *d, bool on, struct err *err)
 {
 	for (unsigned i = 0; d->vp && i < d->dev->ops->n_queues; i++) {
-		struct kvm_ioeventfd io = {.addr = virtio_pci_notify_gpa(d->vp, i), .fd = d->kicks[i].fd};
+		struct kvm_ioeventfd io = {.addr = virtio_pci_notify_gpa(d->vp, i),
+			.fd = d->kicks[i].fd,
+			.flags = on ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN};
 
 		if (ioctl(vm->fd, KVM_IOEVENTFD, &io) < 0)
 			return err_errno(err, "KVM_IOEVENTFD of device %s", d->dev->ops->name);
@@ -115,7 +137,7 @@ int vm_start(struct vm *vm, struct err *err)
 	int r = 0;
 
 	for (unsigned i = 0; i < PCI_SLOTS && r == 0; i++)
-		r = watch_kicks(vm, &vm->devices[i], err);
+		r = watch_kicks(vm, &vm->devices[i], true, err);
 
 	for (unsigned i = 0; i < vm->cfg.vcpus && r == 0; i++)
 		r = vcpu_start(&vm->vcpus[i], err);
@@ -172,24 +194,116 @@ static int add_kick(struct vm_device *d, unsigned queue, struct err *err)
 	return loop_add_fd(d->dev->loop, &k->src, k->fd, EPOLLIN, on_kick, err);
 }
 
-int vm_add_device(struct vm *vm, struct virtio_dev *dev, struct err *err)
+gpa_t vm_bar(unsigned slot)
 {
-	unsigned slot = 1;
-	struct vm_device *d;
+	return slot < PCI_SLOTS ? LAYOUT_BARS + slot * VIRTIO_PCI_BAR_SIZE
+				: LAYOUT_PORTS + (slot - PCI_SLOTS) * LAYOUT_PORT_SIZE;
+}
+
+static int occupy(struct vm *vm, unsigned slot, struct virtio_dev *dev, struct err *err)
+{
+	struct vm_device *d = &vm->devices[slot];
 	int r;
 
-	while (slot < PCI_SLOTS && vm->devices[slot].dev)
-		slot++;
-	if (slot == PCI_SLOTS)
-		return err_set(err, ENOSPC, "no PCI slot is left for device %s", dev->ops->name);
-	d = &vm->devices[slot];
 	d->vm = vm;
 	d->dev = dev;
-	r = virtio_pci_new(
-		&d->vp, &vm->bus, slot, dev, &vm->ram.mem, LAYOUT_BARS + slot * VIRTIO_PCI_BAR_SIZE, &pci_ops, vm, err);
+	for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++)
+		d->kicks[i].fd = -1;
+	r = virtio_pci_new(&d->vp, &vm->bus, slot, dev, &vm->ram.mem, vm_bar(slot), &pci_ops, vm, err);
 	for (unsigned i = 0; i < dev->ops->n_queues && r == 0; i++)
 		r = add_kick(d, i, err);
 	return r < 0 ? err_wrap(err, "device %s", dev->ops->name) : 0;
+}
+
+int vm_add_device(struct vm *vm, struct virtio_dev *dev, struct err *err)
+{
+	unsigned slot = 1;
+
+	while (slot < PCI_SLOTS - vm->cfg.ports && vm->devices[slot].dev)
+		slot++;
+	if (slot == PCI_SLOTS - vm->cfg.ports)
+		return err_set(err, ENOSPC, "no PCI slot is left for device %s", dev->ops->name);
+	return occupy(vm, slot, dev, err);
+}
+
+/* ---- devices that come and go ---- */
+
+static void on_port_irq(void *ctx, uint64_t addr, uint32_t data)
+{
+	const struct vm *vm = ctx;
+	struct kvm_msi msi = {.address_lo = (uint32_t)addr, .address_hi = (uint32_t)(addr >> 32), .data = data};
+
+	(void)ioctl(vm->fd, KVM_SIGNAL_MSI, &msi);
+}
+
+static void on_port_released(void *ctx, unsigned index)
+{
+	struct vm *vm = ctx;
+	const uint64_t one = 1;
+
+	__atomic_fetch_or(&vm->released, 1u << index, __ATOMIC_SEQ_CST);
+	(void)!write(vm->released_fd, &one, sizeof(one));
+}
+
+static const struct pci_port_ops port_ops = {on_port_irq, on_port_released};
+
+static int make_ports(struct vm *vm, struct err *err)
+{
+	int r = 0;
+
+	if (vm->cfg.ports > PCI_PORTS_MAX)
+		return err_set(err, EINVAL, "%u root ports: must be 0 to %d", vm->cfg.ports, PCI_PORTS_MAX);
+	for (unsigned i = 0; i < vm->cfg.ports && r == 0; i++)
+		r = pci_port_init(&vm->ports[i], &vm->bus, i, vm_bar(PCI_SLOTS + i), &port_ops, vm, err);
+	return r;
+}
+
+/* Nothing of the device is left but `dev` itself. */
+static void vacate(struct vm *vm, unsigned slot)
+{
+	struct vm_device *d = &vm->devices[slot];
+
+	(void)watch_kicks(vm, d, false, NULL);
+	virtio_pci_free(d->vp);
+	for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++) {
+		loop_remove_fd(&d->kicks[i].src);
+		close_fd(&d->kicks[i].fd);
+	}
+	*d = (struct vm_device){0};
+}
+
+int vm_plug(struct vm *vm, struct virtio_dev *dev, unsigned *ret_port, struct err *err)
+{
+	unsigned port = 0;
+	int r;
+
+	while (port < vm->cfg.ports && vm->devices[PCI_SLOTS + port].dev)
+		port++;
+	if (port == vm->cfg.ports)
+		return err_set(err, ENOSPC, "none of %u root ports is free", vm->cfg.ports);
+	r = occupy(vm, PCI_SLOTS + port, dev, err);
+	if (r == 0)
+		r = watch_kicks(vm, &vm->devices[PCI_SLOTS + port], true, err);
+	if (r < 0) {
+		/* The guest has not seen it: no access can be under way. */
+		vacate(vm, PCI_SLOTS + port);
+		return r;
+	}
+	pci_port_plug(&vm->ports[port]);
+	*ret_port = port;
+	return 0;
+}
+
+void vm_unplug(struct vm *vm, unsigned port)
+{
+	if (pci_port_unplug(&vm->ports[port]))
+		on_port_released(vm, port);
+}
+
+void vm_take_out(struct vm *vm, unsigned port)
+{
+	vacate(vm, PCI_SLOTS + port);
+	pci_port_clear(&vm->ports[port]);
 }
 
 /* ---- running and ending ---- */

@@ -8,6 +8,7 @@
  *   vm_load      kernel, initramfs, tables; vCPU 0 stands at the entry point
  *   vm_add_device  as often as there are devices, each in the thread of its loop
  *   vm_start     vCPU threads run
+ *   vm_plug      a device comes; vm_unplug -> vm->released -> vm_take_out: it goes
  *   vm_pause     and vm_resume, from the owner's loop
  *   vm->end      the first reason why the guest cannot go on; end_fd tells
  *
@@ -22,6 +23,7 @@
 
 #include "base/loop.h"
 #include "virtio/msix.h"
+#include "virtio/pci_port.h"
 #include "virtio/virtio_pci.h"
 #include "vmm/boot.h"
 #include "vmm/jail.h"
@@ -48,6 +50,9 @@ struct vm_config {
 	int console_fd; /* borrowed; -1: none */
 	bool no_jail;
 	enum jail_seccomp seccomp;
+	const struct guest_region *more; /* borrowed: memory of devices, added to RAM */
+	unsigned n_more;
+	unsigned ports; /* root ports, for devices that come and go */
 };
 
 struct vm;
@@ -95,7 +100,10 @@ struct vm {
 	struct uart uart;
 	struct boot_result boot;
 	uint32_t tsc_khz;
-	struct vm_device devices[PCI_SLOTS];
+	struct vm_device devices[PCI_SLOTS + PCI_PORTS_MAX]; /* by slot of the bus */
+	struct pci_port ports[PCI_PORTS_MAX];
+	uint32_t released; /* atomic: a bit for each port of which the guest let go */
+	int released_fd;   /* eventfd: there are such */
 	struct vcpu vcpus[VCPUS_MAX];
 
 	pthread_mutex_t lock;
@@ -114,6 +122,15 @@ int vm_init(struct vm *vm, const struct vm_config *cfg, struct err *err) must_ch
 int vm_load(struct vm *vm, struct err *err) must_check;
 /* Puts the device into the next free slot. Called in the thread of dev->loop; dev is borrowed for good. */
 int vm_add_device(struct vm *vm, struct virtio_dev *dev, struct err *err) must_check;
+/*
+ * Puts the device into a root port that is free, while the guest runs, and has the guest told. Called on dev->loop. *ret_port
+ * says which; -ENOSPC: none is free.
+ */
+int vm_plug(struct vm *vm, struct virtio_dev *dev, unsigned *ret_port, struct err *err) must_check;
+/* Asks the guest to let go; vm->released tells when it has, perhaps at once. */
+void vm_unplug(struct vm *vm, unsigned port);
+/* Takes the device off the bus, for its owner to free. All vCPUs stand. On its loop. */
+void vm_take_out(struct vm *vm, unsigned port);
 /* Starts the threads of the vCPUs; they wait until vm_resume. */
 int vm_start(struct vm *vm, struct err *err) must_check;
 
@@ -134,6 +151,9 @@ int vcpu_set_entry(struct vcpu *vcpu, const struct boot_result *boot, struct err
 int vcpu_start(struct vcpu *vcpu, struct err *err) must_check;
 /* Has a vCPU leave KVM_RUN, now or at its next attempt. */
 void vcpu_kick(struct vcpu *vcpu);
+
+/* Where the BAR of a slot is. */
+gpa_t vm_bar(unsigned slot);
 
 /* Serves the exits that carry a register access. */
 void machine_port(struct vm *vm, struct kvm_run *run);

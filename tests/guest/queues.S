@@ -10,7 +10,7 @@
 #define ENTRIES 8
 
 .macro await value
-	mov $400, %ecx
+	mov $4000, %ecx
 8:	cmpw $\value, used + 2
 	je 9f
 	pause
@@ -67,7 +67,7 @@ main:
 	/* an index far ahead breaks the ring: NEEDS_RESET */
 	movw $0x4000, avail + 2
 	movw $1, KICK1
-	mov $400, %ecx
+	mov $4000, %ecx
 3:	movb STATUS, %al
 	test $0x40, %al
 	jnz 4f

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -45,24 +46,26 @@ struct expected {
 	const char *why;     /* how the log ends */
 };
 
-static void start(struct machine *m, const char *guest, const char *vcpus)
+static int open_guest(const char *guest)
 {
 	char path[512];
-	const char *argv[] = {"podvm-vmm", "--vm", "--id", guest, "--kernel", "3", "--console", "4", "--control", "5",
-		"--memory", "64", "--vcpus", vcpus, "--cid", "3", "--explain",
-#ifdef SANITIZED /* whose runtime makes calls of its own */
-		"--no-jail",
-#endif
-		NULL};
-	struct spawn sp = {
-		.file = program, .argv = argv, .clone_flags = CLONE_NEWPID, .no_new_privs = true, .n_fds = 5};
-	int console[2], log[2], control[2], kernel;
-	struct err err = {0};
+	int fd;
 
 	(void)snprintf(path, sizeof(path), "%s/guest_%s", folder, guest);
-	kernel = open(path, O_RDONLY | O_CLOEXEC);
-	if (kernel < 0)
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
 		fail_msg("%s: %s", path, strerror(errno));
+	return fd;
+}
+
+/* Its descriptors: 3 kernel (consumed), 4 console, 5 control socket. */
+static void launch(struct machine *m, const char *const argv[], int kernel)
+{
+	struct spawn sp = {
+		.file = program, .argv = argv, .clone_flags = CLONE_NEWPID, .no_new_privs = true, .n_fds = 5};
+	int console[2], log[2], control[2];
+	struct err err = {0};
+
 	assert_int_equal(pipe2(console, O_CLOEXEC), 0);
 	assert_int_equal(pipe2(log, O_CLOEXEC), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, control), 0);
@@ -80,6 +83,18 @@ static void start(struct machine *m, const char *guest, const char *vcpus)
 	m->console = console[0];
 	m->log = log[0];
 	m->control = control[0];
+}
+
+static void start(struct machine *m, const char *guest, const char *vcpus)
+{
+	const char *argv[] = {"podvm-vmm", "--vm", "--id", guest, "--kernel", "3", "--console", "4", "--control", "5",
+		"--memory", "64", "--vcpus", vcpus, "--cid", "3", "--explain",
+#ifdef SANITIZED /* whose runtime makes calls of its own */
+		"--no-jail",
+#endif
+		NULL};
+
+	launch(m, argv, open_guest(guest));
 }
 
 /* Until the end of file, or until `until` is in it. */
@@ -171,17 +186,31 @@ static void guests_end_as_they_should(void **state)
 
 /* ---- the control socket ---- */
 
-/* Sends a line (NULL: none), and reads one that must be `want`; a '*' at its end stands for anything. */
-static void talk(struct machine *m, const char *line, const char *want)
+/* Sends a line, with a descriptor unless it is -1. */
+static void send_line(struct machine *m, const char *line, int fd)
 {
-	char text[TEXT_MAX], got[TEXT_MAX] = "";
+	union {
+		struct cmsghdr h;
+		char room[CMSG_SPACE(sizeof(int))];
+	} c = {.h = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+	char text[TEXT_MAX];
+	struct iovec iov = {text, (size_t)snprintf(text, sizeof(text), "%s\n", line)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (fd >= 0) {
+		memcpy(CMSG_DATA(&c.h), &fd, sizeof(fd));
+		msg.msg_control = &c;
+		msg.msg_controllen = sizeof(c.room);
+	}
+	assert_int_equal(sendmsg(m->control, &msg, MSG_NOSIGNAL), iov.iov_len);
+}
+
+/* Reads a line that must be `want`; a '*' at its end stands for anything. */
+static void hear(struct machine *m, const char *line, const char *want)
+{
+	char got[TEXT_MAX] = "";
 	size_t n = strlen(want), len = 0;
 
-	if (line) {
-		int text_len = snprintf(text, sizeof(text), "%s\n", line);
-
-		assert_int_equal(send(m->control, text, (size_t)text_len, MSG_NOSIGNAL), text_len);
-	}
 	while (len < sizeof(got) - 1 && !memchr(got, '\n', len)) {
 		struct pollfd p = {.fd = m->control, .events = POLLIN};
 
@@ -192,6 +221,14 @@ static void talk(struct machine *m, const char *line, const char *want)
 	got[len - 1] = '\0';
 	if (want[n - 1] == '*' ? strncmp(got, want, n - 1) != 0 : strcmp(got, want) != 0)
 		fail_msg("'%s': answer '%s', not '%s'", line ? line : "", got, want);
+}
+
+/* Sends a line (NULL: none), and hears its answer. */
+static void talk(struct machine *m, const char *line, const char *want)
+{
+	if (line)
+		send_line(m, line, -1);
+	hear(m, line, want);
 }
 
 static void pauses_and_stops(const char *guest, const char *first_line, const char *vcpus)
@@ -266,6 +303,117 @@ static void a_line_without_end_is_an_error(void **state)
 	assert_int_equal(finish(&m), VMM_FAILED);
 }
 
+static const char *const idle[] = {"podvm-vmm", "--vm", "--id", "idle", "--control", "5",
+#ifdef SANITIZED
+	"--no-jail",
+#endif
+	NULL};
+
+/* Without a machine only what makes one is taken; what comes behind "start" waits for it. */
+static void a_machine_is_told_what_to_be(void **state)
+{
+	static const struct {
+		const char *line, *want;
+	} lines[] = {
+		{"{\"id\":1,\"op\":\"pause\"}", "{\"id\":1,\"ok\":false,\"code\":\"STATE\",*"},
+		{"{\"id\":2,\"op\":\"start\"}", "{\"id\":2,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"{\"id\":3,\"op\":\"configure\",\"kernel\":0}", "{\"id\":3,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"{\"id\":3,\"op\":\"configure\",\"disk\":\"x,ro\"}", "{\"id\":3,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"{\"id\":4,\"op\":\"configure\",\"memory\":\"much\"}",
+			"{\"id\":4,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"{\"id\":5,\"op\":\"configure\",\"memory\":99999999}",
+			"{\"id\":5,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"{\"id\":6,\"op\":\"configure\",\"rng\":1}", "{\"id\":6,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"{\"id\":6,\"op\":\"configure\",\"cmdline\":true}", "{\"id\":6,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"{\"id\":6,\"op\":\"configure\",\"cmdline\":null}", "{\"id\":6,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"{\"id\":7,\"op\":\"configure\",\"no-jail\":true}", "{\"id\":7,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"{\"id\":8,\"op\":\"configure\",\"control\":5}", "{\"id\":8,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"{\"id\":9,\"op\":\"configure\",\"memory\":64,\"rng\":true}", "{\"id\":9,\"ok\":true}"},
+	};
+	struct machine m;
+	int kernel = open_guest("halt");
+
+	launch(&m, idle, open_guest("halt"));
+	talk(&m, NULL, "{\"hello\":*");
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+		talk(&m, lines[i].line, lines[i].want);
+	send_line(&m, "{\"id\":10,\"op\":\"configure\",\"kernel\":0}", kernel);
+	hear(&m, "configure", "{\"id\":10,\"ok\":true}");
+	(void)close(kernel);
+	send_line(&m, "{\"id\":11,\"op\":\"start\"}\n{\"id\":12,\"op\":\"configure\",\"vcpus\":2}", -1);
+	hear(&m, "start", "{\"id\":11,\"ok\":true}");
+	hear(&m, "configure", "{\"id\":12,\"ok\":false,\"code\":\"STATE\",*");
+	talk(&m, "{\"id\":13,\"op\":\"counters\"}",
+		"{\"id\":13,\"ok\":true,\"state\":\"running\",\"memory\":67108864,*");
+	talk(&m, "{\"id\":14,\"op\":\"stop\"}", "{\"id\":14,\"ok\":true}");
+	talk(&m, NULL, "{\"event\":\"ended\",\"how\":\"poweroff\",*");
+	assert_int_equal(finish(&m), VMM_POWEROFF);
+}
+
+/* What is no kernel fails the start, in words; an owner that goes, or says so, ends a program that has no machine. */
+static void a_machine_that_never_was(void **state)
+{
+	struct machine m;
+	int junk = memfd_create("junk", MFD_CLOEXEC);
+
+	for (int i = 0; i < 3; i++) {
+		launch(&m, idle, open_guest("halt"));
+		talk(&m, NULL, "{\"hello\":*");
+		if (i == 0) {
+			send_line(&m, "{\"id\":1,\"op\":\"configure\",\"kernel\":0}", junk);
+			hear(&m, "configure", "{\"id\":1,\"ok\":true}");
+			send_line(&m, "{\"id\":2,\"op\":\"start\"}", -1);
+			hear(&m, "start", "{\"event\":\"ended\",\"how\":\"failed\",\"why\":\"kernel: *");
+		} else if (i == 1) {
+			talk(&m, "{\"id\":1,\"op\":\"stop\"}", "{\"id\":1,\"ok\":true}");
+		} else {
+			assert_int_equal(shutdown(m.control, SHUT_WR), 0);
+		}
+		assert_int_equal(finish(&m), i == 0 ? VMM_FAILED : VMM_POWEROFF);
+	}
+	(void)close(junk);
+}
+
+/* The jailed thread makes the device and puts it into its port; this guest looks at neither, so it cannot go. */
+static void devices_come(void **state)
+{
+	struct machine m;
+	int kernel = open_guest("halt"), disk = memfd_create("disk", MFD_CLOEXEC),
+	    dir = open("/", O_RDONLY | O_CLOEXEC);
+
+	assert_int_equal(ftruncate(disk, 1 << 20), 0);
+	launch(&m, idle, open_guest("halt"));
+	talk(&m, NULL, "{\"hello\":*");
+	send_line(&m, "{\"id\":1,\"op\":\"configure\",\"kernel\":0,\"hotplug-ports\":1,\"memory\":64}", kernel);
+	hear(&m, "configure", "{\"id\":1,\"ok\":true}");
+	talk(&m, "{\"id\":2,\"op\":\"start\"}", "{\"id\":2,\"ok\":true}");
+	for (int i = 0; i < 3; i++) {
+		send_line(&m, "{\"id\":3,\"op\":\"add-device\",\"kind\":\"disk\",\"name\":\"../x\",\"fd\":0}", disk);
+		hear(&m, "name", "{\"id\":3,\"ok\":false,\"code\":\"INVALID\",*");
+		send_line(&m, "{\"id\":4,\"op\":\"add-device\",\"kind\":\"disk\",\"name\":\"x\",\"fd\":0}", dir);
+		hear(&m, "folder", "{\"id\":4,\"ok\":false,\"code\":\"INVALID\",*");
+		send_line(&m,
+			"{\"id\":5,\"op\":\"add-device\",\"kind\":\"nic\",\"name\":\"n\",\"fd\":0,\"mac\":\"02:00:00:"
+			"00:00:01\","
+			"\"mtu\":1500}",
+			disk);
+		hear(&m, "no tap", "{\"id\":5,\"ok\":false,\"code\":\"FAILED\",*");
+	}
+	send_line(&m, "{\"id\":6,\"op\":\"add-device\",\"kind\":\"disk\",\"name\":\"d.1\",\"fd\":0}", disk);
+	hear(&m, "disk", "{\"id\":6,\"ok\":true}");
+	send_line(&m, "{\"id\":7,\"op\":\"add-device\",\"kind\":\"disk\",\"name\":\"d.2\",\"fd\":0}", disk);
+	hear(&m, "no port", "{\"id\":7,\"ok\":false,\"code\":\"FAILED\",*");
+	talk(&m, "{\"id\":8,\"op\":\"remove-device\",\"name\":\"d.2\"}",
+		"{\"id\":8,\"ok\":false,\"code\":\"FAILED\",*");
+	talk(&m, "{\"id\":9,\"op\":\"remove-device\",\"name\":\"d.1\"}", "{\"id\":9,\"ok\":true}");
+	talk(&m, "{\"id\":10,\"op\":\"stop\"}", "{\"id\":10,\"ok\":true}");
+	talk(&m, NULL, "{\"event\":\"ended\",*");
+	assert_int_equal(finish(&m), VMM_POWEROFF);
+	(void)close(kernel);
+	(void)close(disk);
+	(void)close(dir);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -274,6 +422,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(an_idle_guest_is_paused),
 		cmocka_unit_test(bad_requests_are_refused),
 		cmocka_unit_test(a_line_without_end_is_an_error),
+		cmocka_unit_test(a_machine_is_told_what_to_be),
+		cmocka_unit_test(a_machine_that_never_was),
+		cmocka_unit_test(devices_come),
 	};
 
 	if (argc != 3)

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The requests of the control socket. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/fd.h"
+#include "vmm/json.h"
+#include "vmm/monitor.h"
+
+#define REPLY_MAX 32768
+
+static void reply_failed(struct control *c, uint64_t id, const struct err *why)
+{
+	const char *code = why->code == EINVAL || why->code == ERANGE ? "INVALID"
+			   : why->code == ENOTSUP		      ? "UNSUPPORTED"
+								      : "FAILED";
+
+	control_reply_error(c, id, code, why->msg);
+}
+
+static void reply_result(struct control *c, uint64_t id, int r, const struct err *err)
+{
+	if (r < 0)
+		reply_failed(c, id, err);
+	else
+		control_reply(c, id);
+}
+
+/* ---- members ---- */
+
+/* Every member is one that the request knows. */
+static int only(const struct json_object *obj, const char *const names[], struct err *err)
+{
+	for (unsigned i = 0; i < obj->n; i++) {
+		const char *key = obj->members[i].key;
+		bool known = str_eq(key, "id") || str_eq(key, "op");
+
+		for (unsigned n = 0; names[n] && !known; n++)
+			known = str_eq(key, names[n]);
+		if (!known)
+			return err_set(err, EINVAL, "a member '%.40s' that this request does not know", key);
+	}
+	return 0;
+}
+
+static int get_text(const struct json_object *obj, const char *key, const char **ret, struct err *err)
+{
+	const struct json_member *m = json_find(obj, key);
+
+	if (!m || m->type != JSON_STRING)
+		return err_set(err, EINVAL, "a string \"%s\" is missing", key);
+	*ret = m->string;
+	return 0;
+}
+
+static int get_number(const struct json_object *obj, const char *key, uint64_t *ret, struct err *err)
+{
+	const struct json_member *m = json_find(obj, key);
+
+	if (!m || m->type != JSON_NUMBER)
+		return err_set(err, EINVAL, "a number \"%s\" is missing", key);
+	*ret = m->number;
+	return 0;
+}
+
+static int get_flag(const struct json_object *obj, const char *key, bool *ret, struct err *err)
+{
+	const struct json_member *m = json_find(obj, key);
+
+	if (m && m->type != JSON_BOOL)
+		return err_set(err, EINVAL, "\"%s\" must be true or false", key);
+	*ret = m && m->number;
+	return 0;
+}
+
+/* A descriptor that came with the line, by its place; it is the caller's then. */
+static int get_fd(struct control *c, uint64_t place, int *ret, struct err *err)
+{
+	if (place >= c->n_fds || c->fds[place] < 0)
+		return err_set(err, EINVAL, "no descriptor number %" PRIu64 " came with the request", place);
+	*ret = take_fd(&c->fds[place]);
+	return 0;
+}
+
+/* ---- before there is a machine ---- */
+
+/* The value of an option that begins with a descriptor: a number that says which one of those that came with the request. */
+static int set_fd(struct control *c, const char *key, const char *value, struct err *err)
+{
+	char text[96], place[24] = "";
+	size_t n = strcspn(value, ",");
+	uint64_t number = 0;
+	int fd = -1, r;
+
+	(void)snprintf(place, sizeof(place), "%.*s", (int)MIN_OF(n, sizeof(place)), value);
+	r = str_to_u64(place, CONTROL_FDS_MAX, &number, err);
+	if (r == 0)
+		r = get_fd(c, number, &fd, err);
+	if (r < 0)
+		return err_wrap(err, "'%.40s'", key);
+	(void)snprintf(text, sizeof(text), "%d%s", fd, value + n);
+	r = options_set(c->options, key, text, err);
+	if (r < 0)
+		close_fd(&fd);
+	return r;
+}
+
+/* Members have the names and the meaning of the command line's options. */
+static int set_member(struct control *c, const struct json_member *m, struct err *err)
+{
+	char number[24];
+	const char *value = m->string;
+
+	if (m->type == JSON_BOOL)
+		return m->number ? options_set(c->options, m->key, NULL, err)
+				 : err_set(err, EINVAL, "'%.40s': leave it out rather than false", m->key);
+	if (m->type == JSON_NUMBER) {
+		(void)snprintf(number, sizeof(number), "%" PRIu64, m->number);
+		value = number;
+	} else if (m->type != JSON_STRING) {
+		return err_set(err, EINVAL, "'%.40s': null", m->key);
+	}
+	return options_takes_fd(m->key) ? set_fd(c, m->key, value, err) : options_set(c->options, m->key, value, err);
+}
+
+static void do_configure(struct control *c, uint64_t id, const struct json_object *obj)
+{
+	struct err err = {0};
+	int r = 0;
+
+	for (unsigned i = 0; i < obj->n && r == 0; i++)
+		if (!str_eq(obj->members[i].key, "id") && !str_eq(obj->members[i].key, "op"))
+			r = set_member(c, &obj->members[i], &err);
+	reply_result(c, id, r, &err);
+}
+
+static void do_start(struct control *c, uint64_t id)
+{
+	struct err err = {0};
+
+	if (options_check_machine(c->options, &err) < 0) {
+		reply_failed(c, id, &err);
+		return;
+	}
+	c->start_id = id;
+	c->state = CONTROL_STARTING;
+	loop_stop(c->loop, 0);
+}
+
+/* ---- devices ---- */
+
+static int parse_device(struct control *c, const struct json_object *obj, struct option_nic *nic,
+	struct option_disk *disk, struct err *err)
+{
+	static const char *const of_disk[] = {"kind", "name", "fd", "read-only", NULL};
+	static const char *const of_nic[] = {"kind", "name", "fd", "mac", "mtu", NULL};
+	const char *kind = "", *mac = "";
+	uint64_t place = 0, mtu = 0;
+	int r = get_text(obj, "kind", &kind, err), fd = -1;
+
+	nic->fd = disk->fd = -1;
+	if (r == 0 && !str_eq(kind, "nic") && !str_eq(kind, "disk"))
+		r = err_set(err, EINVAL, "\"kind\" must be nic or disk");
+	if (r == 0)
+		r = only(obj, str_eq(kind, "nic") ? of_nic : of_disk, err);
+	if (r == 0)
+		r = get_number(obj, "fd", &place, err);
+	if (r == 0 && str_eq(kind, "disk"))
+		r = get_flag(obj, "read-only", &disk->read_only, err);
+	if (r == 0 && str_eq(kind, "nic")) {
+		r = get_text(obj, "mac", &mac, err);
+		if (r == 0)
+			r = get_number(obj, "mtu", &mtu, err);
+		if (r == 0)
+			r = options_nic(nic, mac, mtu, err);
+	}
+	if (r == 0)
+		r = get_fd(c, place, &fd, err);
+	if (r == 0)
+		*(str_eq(kind, "nic") ? &nic->fd : &disk->fd) = fd;
+	return r;
+}
+
+static void do_add_device(struct control *c, uint64_t id, const struct json_object *obj)
+{
+	struct option_nic nic = {0};
+	struct option_disk disk = {0};
+	struct err err = {0};
+	const char *name = "";
+	int r = get_text(obj, "name", &name, &err);
+
+	if (r == 0)
+		r = parse_device(c, obj, &nic, &disk, &err);
+	if (r == 0)
+		r = nic.fd >= 0 ? hotplug_add_nic(&c->monitor->hotplug, name, &nic, &err)
+				: hotplug_add_disk(&c->monitor->hotplug, name, &disk, &err);
+	reply_result(c, id, r, &err);
+}
+
+static void do_remove_device(struct control *c, uint64_t id, const struct json_object *obj)
+{
+	static const char *const known[] = {"name", NULL};
+	struct err err = {0};
+	const char *name = "";
+	int r = only(obj, known, &err);
+
+	if (r == 0)
+		r = get_text(obj, "name", &name, &err);
+	if (r == 0)
+		r = hotplug_remove(&c->monitor->hotplug, name, &err);
+	reply_result(c, id, r, &err);
+}
+
+void control_on_released(void *ctx)
+{
+	struct control *c = ctx;
+
+	vm_pause(&c->monitor->vm);
+	control_settle(c);
+}
+
+/* ---- running ---- */
+
+void control_settle(struct control *c)
+{
+	struct monitor *m = c->monitor;
+
+	if (!vm_is_parked(&m->vm))
+		return;
+	hotplug_take_out(&m->hotplug);
+	if (c->pausing)
+		control_reply(c, c->pause_id);
+	c->pausing = false;
+	if (!c->paused)
+		vm_resume(&m->vm);
+}
+
+static void do_pause(struct control *c, uint64_t id)
+{
+	if (c->pausing) {
+		control_reply_error(c, id, "BUSY", "another pause is under way");
+		return;
+	}
+	c->pausing = c->paused = true;
+	c->pause_id = id;
+	vm_pause(&c->monitor->vm);
+	control_settle(c);
+}
+
+static void do_resume(struct control *c, uint64_t id)
+{
+	if (c->pausing)
+		control_reply_error(c, c->pause_id, "CANCELLED", "resumed before all vCPUs stood");
+	c->pausing = c->paused = false;
+	if (!hotplug_waits(&c->monitor->hotplug))
+		vm_resume(&c->monitor->vm);
+	control_reply(c, id);
+}
+
+static void do_stop(struct control *c, uint64_t id)
+{
+	control_reply(c, id);
+	if (c->monitor)
+		monitor_stop(c->monitor);
+	else
+		loop_stop(c->loop, 0);
+}
+
+static void do_counters(struct control *c, uint64_t id)
+{
+	auto_buf struct buf b = BUF_INIT(REPLY_MAX);
+
+	if (buf_printf(&b, "{\"id\":%" PRIu64 ",\"ok\":true,", id) == 0 && counters_put(c->monitor, &b) == 0 &&
+		buf_append_str(&b, "}") == 0)
+		control_send(c, &b);
+	else
+		control_reply_error(c, id, "FAILED", "the counters do not fit");
+}
+
+static void do_resize(struct control *c, uint64_t id, const struct json_object *obj)
+{
+	static const char *const known[] = {"memory", "vcpus", NULL};
+	uint64_t mib = 0;
+	struct err err = {0};
+	int r = only(obj, known, &err);
+
+	if (r == 0 && json_find(obj, "vcpus"))
+		r = err_set(&err, ENOTSUP, "vCPUs are made at the start; the guest itself takes them on and off line");
+	if (r == 0)
+		r = get_number(obj, "memory", &mib, &err);
+	if (r == 0)
+		r = devices_resize(&c->monitor->devices, MIN_OF(mib, UINT32_MAX) << 20, &err);
+	reply_result(c, id, r, &err);
+}
+
+static const struct {
+	const char *name;
+	enum control_state state;
+	void (*plain)(struct control *c, uint64_t id); /* takes no further members */
+	void (*fn)(struct control *c, uint64_t id, const struct json_object *obj);
+} ops[] = {
+	{"configure", CONTROL_IDLE, NULL, do_configure},
+	{"start", CONTROL_IDLE, do_start, NULL},
+	{"stop", CONTROL_IDLE, do_stop, NULL},
+	{"start", CONTROL_RUNNING, do_resume, NULL},
+	{"stop", CONTROL_RUNNING, do_stop, NULL},
+	{"pause", CONTROL_RUNNING, do_pause, NULL},
+	{"resume", CONTROL_RUNNING, do_resume, NULL},
+	{"counters", CONTROL_RUNNING, do_counters, NULL},
+	{"resize", CONTROL_RUNNING, NULL, do_resize},
+	{"add-device", CONTROL_RUNNING, NULL, do_add_device},
+	{"remove-device", CONTROL_RUNNING, NULL, do_remove_device},
+};
+
+void control_serve(struct control *c, uint64_t id, const char *op, const struct json_object *obj)
+{
+	bool known = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
+		if (!str_eq(op, ops[i].name))
+			continue;
+		known = true;
+		if (c->state != ops[i].state)
+			continue;
+		if (ops[i].fn)
+			ops[i].fn(c, id, obj);
+		else if (obj->n > 2)
+			control_reply_error(c, id, "INVALID", "a member that this request does not know");
+		else
+			ops[i].plain(c, id);
+		return;
+	}
+	if (known)
+		control_reply_error(c, id, "STATE",
+			c->state == CONTROL_IDLE ? "there is no machine yet" : "the machine has started");
+	else
+		control_reply_error(c, id, "UNKNOWN", "no such request");
+}
