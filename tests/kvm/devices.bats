@@ -125,7 +125,7 @@ owner() {
 		nc 10.9.0.1 7001 </dev/null >/tmp/y
 		say in $(md5sum </tmp/y) $(sed -n "s/^Tcp: [0-9]/&/p" /proc/net/snmp | cut -d " " -f 16)
 		segments() { sed -n "s/^Tcp: [0-9]/&/p" /proc/net/snmp | cut -d " " -f $1; }
-		say saved $(($(segments 12) - $(cat /sys/class/net/eth0/statistics/tx_packets))) $(($(segments 11) - $(cat /sys/class/net/eth0/statistics/rx_packets)))
+		say saved $(($(segments 12) - $(cat /sys/class/net/eth0/statistics/tx_packets))) $(($(cat /sys/class/net/eth0/statistics/rx_bytes) / $(cat /sys/class/net/eth0/statistics/rx_packets)))
 		dd if=/dev/zero of=/tmp/big bs=1M count=120 2>/dev/null
 		say full
 		while [ $(grep MemTotal /proc/meminfo | tr -dc 0-9) -lt 400000 ]; do sleep 0.2; done
@@ -174,10 +174,10 @@ EOF
 	[ "$status" -eq 4 ]
 	grep -q '^eth0 02:00:00:00:00:02 1400$' <<<"$said"
 	grep -q '^pinged$' <<<"$said"
-	# Many segments went in one frame, both ways, and none came with a bad checksum.
+	# Many segments went in one frame; of those that came the average is more than one can have; none had a bad checksum.
 	read -r _ tx rx < <(grep '^saved ' <<<"$said")
 	[ "$tx" -gt 500 ]
-	[ "$rx" -gt 500 ]
+	[ "$rx" -gt 1500 ]
 	grep -q "^out $(sum <got) -$" <<<"$said"
 	grep -q "^in $(sum <sent) - 0$" <<<"$said"
 	[[ $output == *'"id":1,"ok":false,"code":"INVALID"'*'"id":2,"ok":false,"code":"UNSUPPORTED"'*'"id":3,"ok":true'* ]]
