@@ -573,7 +573,7 @@ static void unlisted_calls_kill(void **state)
 		{"terminal ioctl", do_ioctl, ALL_KINDS},
 		{"setresuid", do_setuid, ALL_KINDS},
 		{"open", do_open, NO_FILES},
-		{"ordinary work", do_work, KIND(DEVICES) | KIND(VM_FS) | KIND(VCPU)},
+		{"ordinary work", do_work, KIND(VM_FS) | KIND(VCPU)},
 		{"work of a machine", do_machine_work, 0},
 	};
 	struct room *room = *state;
