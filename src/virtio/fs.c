@@ -44,6 +44,7 @@
 #define MAX_BACKGROUND 64 /* reads and writes that the guest sends without waiting for the first */
 #define ERRNO_MAX 511	  /* FUSE takes no more */
 #define FORGET_QUEUE 0
+#define IDLE_NS (500 * NS_PER_MS) /* after its last use a nested inode is closed within twice that */
 #define FORGET_NS (2 * NS_PER_MS)
 #define FORGET_SIGNAL 64 /* an interrupt for so many at the latest, or for half of the queue */
 
@@ -397,11 +398,22 @@ static void on_forget_time(struct loop_timer *t)
 	}
 }
 
+static void on_idle(struct loop_timer *t)
+{
+	struct fs *fs = container_of(t, struct fs, idle);
+
+	fs_inodes_idle(&fs->inodes);
+	if (fs->inodes.n_nested > 0)
+		loop_timer_set(fs->dev.loop, &fs->idle, IDLE_NS, on_idle);
+}
+
 static int fs_notify(struct virtio_dev *dev, unsigned index)
 {
 	struct fs *fs = from_dev(dev);
 	int r = drain(dev, index);
 
+	if (fs->inodes.n_nested > 0 && !fs->idle.loop)
+		loop_timer_set(dev->loop, &fs->idle, IDLE_NS, on_idle);
 	if (r == 0 && index != FORGET_QUEUE && fs->forget_time.loop)
 		r = drain(dev, FORGET_QUEUE);
 	else if (r == 0 && fs->n_forgotten > 0 && !fs->forget_time.loop)
@@ -446,6 +458,7 @@ static void fs_reset(struct virtio_dev *dev)
 	fs->epoch++;
 	loop_timer_cancel(&fs->resume);
 	loop_timer_cancel(&fs->forget_time);
+	loop_timer_cancel(&fs->idle);
 	fs->resume_mask = 0;
 	fs->n_forgotten = 0;
 	drop_session(fs);

@@ -10,6 +10,9 @@
  *   hot      an O_PATH descriptor is open, on a list from which the one used least recently is closed at need
  *   pinned   open, and the place is lost: unlinked, replaced, O_TMPFILE. Only FORGET closes it.
  *
+ * An inode on a mount below a volume (nested) is hot only while it is in use and half a second longer, since a descriptor keeps the mount
+ * busy for umount(8) on the host, by way of mount propagation.
+ *
  * An open handle serves as the descriptor of its inode too. A cold inode is opened by opening its folder (in turn, from the first
  * one above that is open) and the name in it. What is found must have the identity; else somebody on the host has renamed or
  * removed it while it was cold, the place is lost and the guest gets -ESTALE, on which Linux looks the path up again. What
@@ -362,7 +365,14 @@ static struct fs_inode *inode_new(const struct statx *stx)
 	return ino;
 }
 
-static int find_or_new(struct fs_inodes *t, const struct statx *stx, struct fs_inode **ret)
+/* The mounts of volumes lie on that of the root. */
+static bool is_nested(const struct fs_inodes *t, const struct fs_inode *parent, const struct fs_key *key)
+{
+	return parent && (parent->nested || (parent->key.mnt != key->mnt && parent->key.mnt != t->root->key.mnt));
+}
+
+static int find_or_new(
+	struct fs_inodes *t, const struct fs_inode *parent, const struct statx *stx, struct fs_inode **ret)
 {
 	struct fs_key key = key_of(stx);
 	struct fs_inode *ino = *key_bucket(t, &key), **bucket;
@@ -380,6 +390,7 @@ static int find_or_new(struct fs_inodes *t, const struct statx *stx, struct fs_i
 	ino = inode_new(stx);
 	if (!ino)
 		return -ENOMEM;
+	ino->nested = is_nested(t, parent, &key);
 	r = fs_slots_add(&t->slots, ino, &ino->nodeid);
 	if (r < 0) {
 		free(ino);
@@ -397,7 +408,7 @@ int fs_inode_enter(
 	struct fs_inodes *t, struct fs_inode *parent, const char *name, const struct statx *stx, struct fs_inode **ret)
 {
 	struct fs_inode *ino;
-	int r = find_or_new(t, stx, &ino);
+	int r = find_or_new(t, parent, stx, &ino);
 
 	if (r < 0)
 		return r;
@@ -446,6 +457,7 @@ int fs_inodes_init(struct fs_inodes *t, int root_fd, int proc_fd, unsigned fds_m
 	t->fds_max = fds_max;
 	t->hot_max = MIN_OF(fds_max / 2, HOT_MAX);
 	t->lru.prev = t->lru.next = &t->lru;
+	t->nested.prev = t->nested.next = &t->nested;
 	fs_slots_init(&t->slots, FS_SLOTS_MAX);
 	if (getrandom(t->seed, sizeof(t->seed), 0) != sizeof(t->seed))
 		return err_errno(err, "virtio-fs: getrandom");

@@ -42,6 +42,8 @@ struct fs_inode {
 	uint32_t refs, name_hash;
 	int fd;	       /* O_PATH (a folder's may be a real one), -1: not open */
 	uint16_t type; /* S_IFREG ... */
+	bool nested;   /* on a mount below one that is below the root's: the host may want to unmount it */
+	bool touched;  /* nested: its descriptor was used since the last fs_inodes_idle */
 };
 
 struct fs_inodes {
@@ -54,10 +56,11 @@ struct fs_inodes {
 	uint64_t seed[2];
 	uint32_t mnt_mask; /* STATX_MNT_ID, or the one that is never reused */
 
-	struct fs_list lru; /* of inodes with an fd that may be closed, the coldest last */
-	unsigned n_hot, hot_max;
-	unsigned n_fds, fds_max; /* all descriptors that the guest makes us hold */
-	unsigned n_held;	 /* those of them that cannot be closed at will: handles, locks */
+	struct fs_list lru;		   /* of inodes with an fd that may be closed, the coldest last */
+	struct fs_list nested;		   /* the same of nested ones */
+	unsigned n_hot, n_nested, hot_max; /* on both lists; on the second */
+	unsigned n_fds, fds_max;	   /* all descriptors that the guest makes us hold */
+	unsigned n_held;		   /* those of them that cannot be closed at will: handles, locks */
 	struct fs_inode *walk[FS_DEPTH_MAX];
 };
 
@@ -102,6 +105,12 @@ int fs_reopen(struct fs_inodes *t, int fd, int flags) must_check;
 
 /* The guest changed what belongs to the identity of a symbolic link. */
 void fs_inode_touched(struct fs_inode *ino, const struct statx *stx);
+
+/*
+ * Closes the descriptors of nested inodes that were not used since the last call: an open one keeps a mount busy, and it is the host's to
+ * take away. To be called now and then, between requests, while n_nested is not 0.
+ */
+void fs_inodes_idle(struct fs_inodes *t);
 
 /* Around changes that we make ourselves: `name` in `dir` is about to vanish, so what lies there is opened while it can be. */
 void fs_inode_keep(struct fs_inodes *t, struct fs_inode *dir, const char *name);

@@ -40,8 +40,7 @@ static void list_push(struct fs_list *head, struct fs_list *l)
 
 static void cool(struct fs_inodes *t, struct fs_inode *ino)
 {
-	list_unlink(&ino->lru);
-	t->n_hot--;
+	fs_lru_remove(t, ino);
 	(void)close(ino->fd);
 	ino->fd = -1;
 	t->n_fds--;
@@ -50,10 +49,24 @@ static void cool(struct fs_inodes *t, struct fs_inode *ino)
 /* Not the ones in use at this moment: an operation needs two folders at most, and touches them last (fs_inode_fd2). */
 static bool evict(struct fs_inodes *t)
 {
-	if (t->n_hot <= IN_USE_MAX)
+	const struct fs_list *list = t->n_hot - t->n_nested > IN_USE_MAX ? &t->lru : &t->nested;
+
+	if (list == &t->nested && t->n_nested <= IN_USE_MAX)
 		return false;
-	cool(t, container_of(t->lru.prev, struct fs_inode, lru));
+	cool(t, container_of(list->prev, struct fs_inode, lru));
 	return true;
+}
+
+void fs_inodes_idle(struct fs_inodes *t)
+{
+	for (struct fs_list *l = t->nested.next, *next; l != &t->nested; l = next) {
+		struct fs_inode *ino = container_of(l, struct fs_inode, lru);
+
+		next = l->next;
+		if (!ino->touched)
+			cool(t, ino);
+		ino->touched = false;
+	}
 }
 
 static int fd_take(struct fs_inodes *t)
@@ -163,8 +176,10 @@ void fs_lru_add(struct fs_inodes *t, struct fs_inode *ino)
 {
 	if (t->n_hot >= t->hot_max)
 		(void)evict(t);
-	list_push(&t->lru, &ino->lru);
+	list_push(ino->nested ? &t->nested : &t->lru, &ino->lru);
+	ino->touched = true;
 	t->n_hot++;
+	t->n_nested += ino->nested;
 }
 
 void fs_lru_remove(struct fs_inodes *t, struct fs_inode *ino)
@@ -173,6 +188,7 @@ void fs_lru_remove(struct fs_inodes *t, struct fs_inode *ino)
 		return;
 	list_unlink(&ino->lru);
 	t->n_hot--;
+	t->n_nested -= ino->nested;
 }
 
 /* ---- opening ---- */
@@ -222,6 +238,7 @@ static bool is_open(const struct fs_inode *ino)
 
 int fs_inode_fd(struct fs_inodes *t, struct fs_inode *ino)
 {
+	struct fs_list *first = ino->nested ? &t->nested : &t->lru;
 	unsigned n = 0;
 
 	for (struct fs_inode *p = ino; p && !is_open(p); p = p->parent) {
@@ -237,10 +254,11 @@ int fs_inode_fd(struct fs_inodes *t, struct fs_inode *ino)
 	}
 	if (ino->fd < 0)
 		return ino->handles->fd;
-	if (ino->lru.next && t->lru.next != &ino->lru) {
+	if (ino->lru.next && first->next != &ino->lru) {
 		list_unlink(&ino->lru);
-		list_push(&t->lru, &ino->lru);
+		list_push(first, &ino->lru);
 	}
+	ino->touched = true;
 	return ino->fd;
 }
 

@@ -42,6 +42,7 @@ struct fs {
 	struct loop_timer resume; /* queues that were left with requests in them */
 	uint32_t resume_mask;
 	struct loop_timer forget_time; /* runs: queue 0 has no kicks, see fs.c */
+	struct loop_timer idle;	       /* runs while descriptors of nested inodes are open */
 	unsigned n_forgotten;	       /* chains of queue 0 given back since its last interrupt */
 	struct fs_inodes inodes;
 	struct fs_handles handles;

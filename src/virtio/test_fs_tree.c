@@ -300,6 +300,48 @@ static void announces_submounts(void **state)
 	cl_stop(c);
 }
 
+/* A mount below a volume can be unmounted by the host soon after the guest looked into it, and not while a file in it is open. */
+static void lets_go_of_mounts_below_volumes(void **state)
+{
+	uint64_t deadline = time_mono_ns() + 30 * NS_PER_S, volume, inner, dir, f, fh;
+	struct client *c = cl_start();
+	char vol[96], in[100];
+	int r = -1;
+
+	(void)state;
+	(void)snprintf(vol, sizeof(vol), "%s/vol", c->path);
+	(void)snprintf(in, sizeof(in), "%s/in", vol);
+	assert_int_equal(mkdir(vol, 0755), 0);
+	if (mount("t", vol, "tmpfs", 0, NULL) < 0) {
+		cl_stop(c);
+		skip(); /* needs CAP_SYS_ADMIN */
+	}
+	assert_int_equal(mkdir(in, 0755), 0);
+	assert_int_equal(mount("t", in, "tmpfs", 0, NULL), 0);
+	cl_host_file(c, "vol/in/f", "text");
+	volume = cl_lookup(c, FUSE_ROOT_ID, "vol");
+	inner = cl_lookup(c, volume, "in");
+	assert_int_equal(cl_mkdir(c, inner, "dir"), 0);
+	dir = cl_entry(c)->nodeid;
+	f = cl_lookup(c, inner, "f");
+	fh = cl_open(c, f, O_RDONLY);
+	assert_int_equal(cl_mkdir(c, dir, "deep"), 0);
+	for (int i = 0; i < 15; i++) /* 1.5 s */
+		assert_int_equal(loop_turn(c->loop, 100), 0);
+	assert_int_equal(umount2(in, 0), -1);
+	assert_int_equal(errno, EBUSY);
+	assert_int_equal(cl_release(c, f, fh), 0);
+	while (r < 0 && time_mono_ns() < deadline) {
+		assert_int_equal(loop_turn(c->loop, 100), 0);
+		r = umount2(in, 0);
+	}
+	assert_int_equal(r, 0);
+	assert_int_equal(cl_getattr(c, dir, NULL), -ESTALE);
+	assert_true(cl_lookup(c, volume, "in") != inner);
+	assert_int_equal(umount2(vol, MNT_DETACH), 0);
+	cl_stop(c);
+}
+
 static void forgets(void **state)
 {
 	struct fuse_batch_forget_in bf = {.count = 2};
@@ -462,6 +504,7 @@ int main(void)
 		cmocka_unit_test(the_hosts_changes_make_stale),
 		cmocka_unit_test(a_folder_moved_below_its_child_by_the_host),
 		cmocka_unit_test(announces_submounts),
+		cmocka_unit_test(lets_go_of_mounts_below_volumes),
 		cmocka_unit_test(forgets),
 		cmocka_unit_test(forgets_disturb_nobody),
 		cmocka_unit_test(many_forgets),
