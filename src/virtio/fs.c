@@ -398,6 +398,16 @@ static void on_forget_time(struct loop_timer *t)
 	}
 }
 
+static void set_limit(struct fs *fs)
+{
+	const struct guest_mem *mem = fs->dev.mem;
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < mem->n; i++)
+		sum += mem->regions[i].readonly ? 0 : mem->regions[i].size;
+	fs_inodes_limit(&fs->inodes, sum);
+}
+
 static void on_idle(struct loop_timer *t)
 {
 	struct fs *fs = container_of(t, struct fs, idle);
@@ -412,6 +422,9 @@ static int fs_notify(struct virtio_dev *dev, unsigned index)
 	struct fs *fs = from_dev(dev);
 	int r = drain(dev, index);
 
+	/* In time, and seldom: it may have been given more memory. */
+	if (fs->inodes.slots.n > fs->inodes.slots.max / 4 * 3)
+		set_limit(fs);
 	if (fs->inodes.n_nested > 0 && !fs->idle.loop)
 		loop_timer_set(dev->loop, &fs->idle, IDLE_NS, on_idle);
 	if (r == 0 && index != FORGET_QUEUE && fs->forget_time.loop)
@@ -446,8 +459,9 @@ static void fs_config_read(struct virtio_dev *dev, uint32_t off, void *dst, uint
 	memcpy(dst, (const uint8_t *)&cfg + off, len);
 }
 
-static int fs_activate(struct virtio_dev *dev unused_arg, struct err *err unused_arg)
+static int fs_activate(struct virtio_dev *dev, struct err *err unused_arg)
 {
+	set_limit(from_dev(dev));
 	return 0; /* nothing is kept between sessions */
 }
 

@@ -25,8 +25,9 @@
  * Every step is one component that holds no "/", is neither "." nor "..", and is never followed if it is a symbolic link,
  * by openat2(2) with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS. The only magic links used are our own, in /proc/self/fd.
  *
- * Limits: FS_SLOTS_MAX inodes, fds_max descriptors, FS_DEPTH_MAX cold folders above one another. Memory: about 200 bytes and
- * the name for each inode.
+ * Limits: inodes by the guest's memory (fs_inodes_limit), fds_max descriptors, FS_DEPTH_MAX cold folders above one another. Memory:
+ * about 200 bytes and the name for each inode. None is given up while the guest may name it: Linux would take the answer to the
+ * next LOOKUP for another file, and unmount what is mounted there.
  */
 #include "virtio/fs_inode.h"
 
@@ -458,7 +459,7 @@ int fs_inodes_init(struct fs_inodes *t, int root_fd, int proc_fd, unsigned fds_m
 	t->hot_max = MIN_OF(fds_max / 2, HOT_MAX);
 	t->lru.prev = t->lru.next = &t->lru;
 	t->nested.prev = t->nested.next = &t->nested;
-	fs_slots_init(&t->slots, FS_SLOTS_MAX);
+	fs_slots_init(&t->slots, FS_INODES_MIN);
 	if (getrandom(t->seed, sizeof(t->seed), 0) != sizeof(t->seed))
 		return err_errno(err, "virtio-fs: getrandom");
 	t->seed[0] |= 1;
@@ -482,6 +483,13 @@ int fs_inodes_init(struct fs_inodes *t, int root_fd, int proc_fd, unsigned fds_m
 	t->n_fds = 1;
 	*key_bucket(t, &t->root->key) = t->root;
 	return 0;
+}
+
+void fs_inodes_limit(struct fs_inodes *t, uint64_t memory)
+{
+	uint64_t n = MAX_OF(memory >> 10, (uint64_t)t->slots.max);
+
+	t->slots.max = (uint32_t)MIN_OF(n, (uint64_t)FS_SLOTS_MAX);
 }
 
 void fs_inodes_drop(struct fs_inodes *t)

@@ -14,6 +14,14 @@
 #include "base/err.h"
 #include "virtio/fs_slots.h"
 
+/*
+ * One inode for each KiB of the guest's memory: Linux needs more than that to remember one (fuse_inode and dentry), so no guest comes to
+ * the end of them that could not have made it up. Not fewer than FS_INODES_MIN, not more than FS_SLOTS_MAX. What a guest can make us
+ * hold is that number times FS_INODE_COST bytes at most (with names of 255 bytes; half of it with usual ones).
+ */
+#define FS_INODES_MIN 65536u
+#define FS_INODE_COST 512u
+
 #define FS_DEPTH_MAX 4096 /* folders between an inode and the next one above it that is open */
 
 struct fs_handle;
@@ -70,6 +78,8 @@ struct fs_inodes {
  */
 int fs_inodes_init(struct fs_inodes *t, int root_fd, int proc_fd, unsigned fds_max, struct err *err) must_check;
 void fs_inodes_fini(struct fs_inodes *t);
+/* The guest has `memory` bytes. A limit never sinks. */
+void fs_inodes_limit(struct fs_inodes *t, uint64_t memory);
 /* Forgets everything but the root. Handles and locks must be gone. */
 void fs_inodes_drop(struct fs_inodes *t);
 
