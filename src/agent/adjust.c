@@ -20,6 +20,7 @@
 #include <sys/syscall.h>
 
 #include "agent/agent.h"
+#include "agent/hugetlb.h"
 #include "base/bytes.h"
 
 #define BPF_ANNOTATION "run.oci.seccomp_bpf_data"
@@ -148,6 +149,11 @@ static int check_mount(json_t *m, const struct adjust *how, struct adjust_held *
 
 		if (str_has_prefix(text, "idmap") || str_eq(text, "copy-symlink") || str_eq(text, "src-nofollow"))
 			return err_set(err, EINVAL, "mount '%.200s': option '%.60s' is not allowed", destination, text);
+	}
+	if (type && str_eq(type, "hugetlbfs") && how->volumes) {
+		int r = hugetlb_volume(m, how->volumes, err);
+
+		return r < 0 ? err_wrap(err, "mount '%.200s'", destination) : hold_source(m, how, held, err);
 	}
 	if ((type && str_eq(type, "bind")) || has_option(options, "bind") || has_option(options, "rbind"))
 		return hold_source(m, how, held, err);

@@ -18,6 +18,7 @@ struct adjust {
 	const char *stage;  /* an empty folder of the agent's own, where sources are bound */
 	/* Folders that bind mounts and the rootfs may come from, NULL-terminated; normally allowed_sources. */
 	const char *const *sources;
+	const char *volumes; /* the one of them where volumes of huge pages are made; NULL: such mounts are refused */
 };
 
 extern const char *const adjust_sources[];

@@ -363,7 +363,11 @@ static int write_bundle(struct container *c, const Podvm__Agent__V1__CreateConta
 	auto_close int dir = -1;
 	auto_free char *json = NULL;
 	char path[CONTAINER_PATH_LEN], stage[CONTAINER_PATH_LEN], cgroup[96];
-	struct adjust how = {.id = c->id, .cgroup = cgroup, .terminal = req->terminal, .sources = adjust_sources};
+	struct adjust how = {.id = c->id,
+		.cgroup = cgroup,
+		.terminal = req->terminal,
+		.sources = adjust_sources,
+		.volumes = VOLUMES_DIR};
 	size_t len;
 	int r = oci_spec_parse(&spec, (const char *)req->oci_spec.data, req->oci_spec.len, err);
 

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "agent/adjust.h"
+#include "agent/hugetlb.h"
 #include "base/bytes.h"
 #include "base/fd.h"
 
@@ -164,9 +165,60 @@ static void exec_inherits(void **state)
 	json_decref(wrong);
 }
 
+static void volumes_of_huge_pages(void **state)
+{
+	static const struct {
+		const char *json, *word; /* a mount; what the refusal names, NULL: none */
+	} rows[] = {
+		{"{\"options\":[\"pagesize=2097152\",\"mode=1777\",\"uid=5\",\"gid=6\",\"ro\"]}", NULL},
+		{"{\"options\":[\"pagesize=2097152\",\"mode=1777\",\"uid=5\",\"gid=6\"]}", NULL},
+		{"{}", "only those of 2 MiB"},
+		{"{\"options\":[\"pagesize=1073741824\"]}", "1048576 KiB"},
+		{"{\"options\":[\"pagesize=\"]}", "pagesize="},
+		{"{\"options\":[\"pagesize=2M\"]}", "pagesize=2M"},
+		{"{\"options\":[\"pagesize=-1\"]}", "pagesize=-1"},
+		{"{\"options\":[\"pagesize=99999999999999999999\"]}", "pagesize="},
+		{"{\"options\":[\"pagesize=2097152\",\"mode=17777\"]}", "mode=17777"},
+		{"{\"options\":[\"pagesize=2097152\",\"mode=08\"]}", "mode=08"},
+		{"{\"options\":[\"pagesize=2097152\",\"uid=4294967295\"]}", "uid="},
+		{"{\"options\":[\"pagesize=2097152\",\"size=1G\"]}", "size=1G"},
+		{"{\"options\":[\"pagesize=2097152\",\"uid=1,size=1\"]}", "uid=1,size"},
+		{"{\"options\":[7]}", "no text"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		json_t *m = json_loads(rows[i].json, 0, NULL);
+		struct hugetlb_options o;
+		struct err err = {0};
+		int r = hugetlb_options(&o, m, &err);
+
+		if (r != (rows[i].word ? -EINVAL : 0) || (rows[i].word && !strstr(err.msg, rows[i].word)))
+			fail_msg("%s: %d, %s", rows[i].json, r, err.msg);
+		assert_true(r < 0 || (o.mode == 01777 && o.uid == 5 && o.gid == 6 && o.ro == (i == 0)));
+		json_decref(m);
+	}
+}
+
+static void names_of_huge_volumes(void **state)
+{
+	static const char *const bad[] = {"", "huge", "x", "huge-/..", "../huge-1", "huge-1/2", "huge-1.",
+		"huge-0-123456789012345678901234567890123456789"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		json_t *m = json_pack("{s:s s:[s]}", "source", bad[i], "options", "pagesize=2097152");
+		struct err err = {0};
+
+		assert_int_equal(hugetlb_volume(m, stage, &err), -EINVAL);
+		assert_non_null(strstr(err.msg, "no name of a volume"));
+		json_decref(m);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(volumes_of_huge_pages),
+		cmocka_unit_test(names_of_huge_volumes),
 		cmocka_unit_test(plain_spec),
 		cmocka_unit_test(hostile_specs),
 		cmocka_unit_test(bind_is_staged),

@@ -2,8 +2,14 @@
 #include "shim/rootfs.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #include "base/bytes.h"
 #include "base/fd.h"
@@ -188,6 +194,45 @@ int rootfs_mount(const struct share *sh, const struct share_host *host, const ch
 	return r < 0 ? r : share_publish(sh, within, err);
 }
 
+/*
+ * A hugetlbfs has nothing that could be read or written through a file server. The volume of a Pod is empty on the host, and every mount
+ * of it has the same device number. What is below its root, or has files, would look different in the guest.
+ */
+static int take_huge(int tree, struct spec_mount *m, char ret_name[PATH_LEN], struct err *err)
+{
+	auto_close int fd = openat(tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char entries[4096];
+	struct statfs fs;
+	struct stat st;
+	long n;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
+		return err_errno(err, "look at the hugetlbfs '%.200s'", m->source);
+	n = syscall(SYS_getdents64, fd, entries, sizeof(entries));
+	/* "." and ".." have 24 bytes each. */
+	if (n != 48 || strstr(m->source, "/volume-subpaths/"))
+		return err_set(err, EINVAL,
+			"'%.200s' is a hugetlbfs with files of the node, or a part of one (subPath): the pod's VM has "
+			"huge pages of its "
+			"own, in volumes that begin empty",
+			m->source);
+	if ((uint64_t)fs.f_bsize != SPEC_HUGE_PAGE)
+		return err_set(err, EINVAL, "huge pages of %llu KiB cannot be made in a VM, only those of 2 MiB",
+			(unsigned long long)fs.f_bsize / 1024);
+	m->huge_page = (uint64_t)fs.f_bsize;
+	m->mode = st.st_mode & 07777;
+	m->uid = st.st_uid;
+	m->gid = st.st_gid;
+	return str_format(ret_name, PATH_LEN, err, "huge-%u-%u", major(st.st_dev), minor(st.st_dev));
+}
+
+static bool is_huge(int tree)
+{
+	struct statfs fs;
+
+	return fstatfs(tree, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC;
+}
+
 int rootfs_bind(const struct share *sh, const struct share_host *host, const char *id, size_t i, struct spec_mount *m,
 	char ret_guest[PATH_LEN], struct err *err)
 {
@@ -205,6 +250,8 @@ int rootfs_bind(const struct share *sh, const struct share_host *host, const cha
 	if (*m->source != '/')
 		return err_set(err, EINVAL, "its source '%.200s' is not an absolute path", m->source);
 	r = share_take(host, m->source, flags, &tree, &below, err);
+	if (r == 0 && is_huge(tree))
+		return take_huge(tree, m, ret_guest, err);
 	/* "ro" is of one mount, and the guest has one for all of them: then the host alone keeps it. */
 	m->guest_writable = m->read_only && !m->recursive && below;
 	return r < 0 ? r : share_graft(sh, tree, within, err);

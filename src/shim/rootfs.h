@@ -15,7 +15,10 @@ int rootfs_prepare(const struct share *sh, const char *id, struct err *err) must
  */
 int rootfs_mount(const struct share *sh, const struct share_host *host, const char *id, Ctrd__Mount *const *mounts,
 	size_t n, const char *path, struct err *err) must_check;
-/* Binds a volume; its path in the guest goes to ret_guest. -EINVAL for a socket, fifo or device. */
+/*
+ * Binds a volume; its path in the guest goes to ret_guest. A hugetlbfs is not bound: its name goes there (m->huge_page). -EINVAL for
+ * a socket, fifo or device, and for huge pages that the guest cannot have.
+ */
 int rootfs_bind(const struct share *sh, const struct share_host *host, const char *id, size_t i, struct spec_mount *m,
 	char ret_guest[PATH_LEN], struct err *err) must_check;
 /* The root filesystem's path in the guest. */

@@ -211,6 +211,25 @@ static bool is_pod_shm(const struct spec_guest *g, const struct spec_mount *m)
 	       strstr(m->source, g->sandbox_id);
 }
 
+/* What src/agent/hugetlb.h takes. */
+static int huge_mount(json_t *mount, const struct spec_mount *m, const char *name, struct err *err)
+{
+	char page[40], mode[24], uid[24], gid[24];
+	json_t *o;
+	int r;
+
+	(void)snprintf(page, sizeof(page), "pagesize=%llu", (unsigned long long)m->huge_page);
+	(void)snprintf(mode, sizeof(mode), "mode=%o", m->mode);
+	(void)snprintf(uid, sizeof(uid), "uid=%u", m->uid);
+	(void)snprintf(gid, sizeof(gid), "gid=%u", m->gid);
+	o = json_pack("{s:s s:s s:[s s s s]}", "type", "hugetlbfs", "source", name, "options", page, mode, uid, gid);
+	r = o ? json_object_update(mount, o) : -1;
+	if (r == 0 && m->read_only)
+		r = json_array_append_new(json_object_get(mount, "options"), json_string("ro"));
+	json_decref(o);
+	return r < 0 ? err_set(err, ENOMEM, "mounts: out of memory") : 0;
+}
+
 static int adjust_bind(json_t *mount, size_t i, const struct spec_guest *g, struct err *err)
 {
 	const char *source = json_string_value(json_object_get(mount, "source"));
@@ -234,6 +253,8 @@ static int adjust_bind(json_t *mount, size_t i, const struct spec_guest *g, stru
 		r = g->bind(g->ctx, i, &m, guest, err);
 	if (r < 0)
 		return err_wrap(err, "mount '%.200s'", m.destination);
+	if (m.huge_page)
+		return huge_mount(mount, &m, guest, err);
 	if (m.guest_writable)
 		drop_option(mount, "ro");
 	return json_set_string(mount, "source", guest) < 0 ? err_set(err, ENOMEM, "mounts: out of memory") : 0;

@@ -47,12 +47,17 @@ int spec_size(const struct oci_spec *spec, unsigned *ret_vcpus, uint64_t *ret_me
 /* "linux.cgroupsPath", "" when absent. */
 const char *spec_cgroups_path(const struct oci_spec *spec);
 
+#define SPEC_HUGE_PAGE (UINT64_C(2) << 20) /* the only size that a guest can make */
+
 struct spec_mount {
 	const char *source, *destination; /* of the host; borrowed */
 	bool read_only, recursive;	  /* recursive: "rro" */
 	bool flat;			  /* "bind", not "rbind" */
 	bool guest_writable;		  /* set by `bind`: the host enforces "ro", the guest must not */
 	bool follow;			  /* later mounts of the host are to appear (HostToContainer) */
+	/* Set by `bind`: it is a hugetlbfs, of which the guest makes one of its own; the guest path is its name then. */
+	uint64_t huge_page; /* bytes; 0: it is not */
+	uint32_t mode, uid, gid;
 };
 
 struct spec_guest {

@@ -8,6 +8,7 @@ load ../lib/containerd.bash
 
 setup_file() {
 	gcc -static -o "$BATS_FILE_TMPDIR/watch" "$ROOT/tests/guest/watch.c" || return 1
+	gcc -static -Wall -Werror -o "$BATS_FILE_TMPDIR/huge" "$ROOT/tests/guest/huge.c" || return 1
 	containerd_start "${CRI_CONTAINERD:-1.6}" && cri_shared_pod
 }
 teardown_file() { containerd_stop; }
@@ -64,6 +65,27 @@ mount_of() { printf '.mounts += [{host_path: "%s", container_path: "%s"} + {%s}]
 	[ "$output" = 8192 ]
 	[ -f vol/f ]
 	[ "$(cat vol/a/b/g)" = x ]
+}
+
+@test "emptyDir of huge pages: containers of the pod share it, its pages are the guest's; what the node has in one is refused" {
+	is_vm || skip "the machine may have no huge pages set aside"
+	mount -t hugetlbfs -o pagesize=2M,mode=1777,uid=7,gid=8 nodev vol || skip "this machine's kernel has no hugetlbfs"
+	mounts="$(mount_of "$BATS_FILE_TMPDIR/huge" /huge 'readonly: true') | $(mount_of "$V" /h)"
+	run run_container huge1 'stat -c "%u %g %a" /h; stat -f -c %S /h; /huge /h/f 8 "from one"; grep HugePages_Surp /proc/meminfo | tr -d " "' "$mounts"
+	[ "$status" -eq 0 ]
+	[ "$output" = $'7 8 1777\n2097152\npages of 2048 KiB\nHugePages_Surp:4' ]
+	run run_container huge2 'exec 2>&1; /huge /h/f; rm /h/f; grep HugePages_Surp /proc/meminfo | tr -d " "; /huge /h/g 100000 x' "$mounts"
+	[ "$status" -eq 2 ]
+	[ "$output" = $'from one\nHugePages_Surp:0\nhuge: mmap: Cannot allocate memory' ]
+	run run_container huge3 'exec 2>&1; touch /h/x' "$(mount_of "$V" /h 'readonly: true')"
+	[[ "$output" == *"Read-only file system"* ]]
+	[ -z "$(ls vol)" ]
+	mkdir vol/of-the-node
+	cri_container huge4 true "$(mount_of "$V" /h)"
+	run "$CRI" run "$POD" huge4.json "$POD_JSON"
+	rmdir vol/of-the-node
+	[ "$status" -eq 125 ]
+	[[ "$output" == *hugetlbfs*"of the node"* ]]
 }
 
 # The kubelet's atomic writer: a new folder, and the link ..data renamed over the old one.
