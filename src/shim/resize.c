@@ -16,12 +16,24 @@ static void copy_text(char dst[128], const json_t *o, const char *key)
 	(void)snprintf(dst, 128, "%s", text ? text : "");
 }
 
+#define TOO_LONG "?"
+
+static void copy_json(char dst[160], const json_t *v)
+{
+	size_t n = json_array_size(v) ? json_dumpb(v, dst, 159, JSON_COMPACT | JSON_SORT_KEYS) : 0;
+
+	if (n > 159)
+		n = (size_t)snprintf(dst, 160, TOO_LONG);
+	dst[n] = '\0';
+}
+
 void resize_read(struct resize_limits *ret, const json_t *resources)
 {
 	const json_t *cpu = json_object_get(resources, "cpu");
 
 	copy_text(ret->cpus, cpu, "cpus");
 	copy_text(ret->mems, cpu, "mems");
+	copy_json(ret->huge, json_object_get(resources, "hugepageLimits"));
 	ret->memory = json_integer_value(json_object_get(json_object_get(resources, "memory"), "limit"));
 	ret->quota = json_integer_value(json_object_get(cpu, "quota"));
 	ret->period = json_integer_value(json_object_get(cpu, "period"));
@@ -66,5 +78,8 @@ int resize_check(json_t *resources, const struct resize_limits *created, const s
 	r = check_numbers(resources, "cpus", now.cpus, created->cpus, err);
 	if (r == 0)
 		r = check_numbers(resources, "mems", now.mems, created->mems, err);
+	/* The agent refuses what is left. */
+	if (!str_eq(now.huge, TOO_LONG) && str_eq(now.huge, created->huge))
+		(void)json_object_del(resources, "hugepageLimits");
 	return r == 0 ? check_size(&now, created, vm, err) : r;
 }

@@ -12,6 +12,7 @@
 
 struct resize_limits {
 	char cpus[128], mems[128]; /* CPU and memory node numbers of the node, as text; "" for none */
+	char huge[160];		   /* "hugepageLimits", JSON; "" for none */
 	int64_t memory;		   /* bytes; 0 or less: no limit */
 	int64_t quota, period;	   /* µs; quota 0 or less: no limit */
 };
@@ -21,7 +22,7 @@ struct resize_vm {
 	uint64_t memory; /* bytes */
 };
 
-/* Of linux.resources (borrowed, may be NULL). A list of CPUs that is too long is cut, so it differs from every other. */
+/* Of linux.resources (borrowed, may be NULL). What is too long to be kept differs from everything. */
 void resize_read(struct resize_limits *ret, const json_t *resources);
 /*
  * Takes node numbers that did not change out of `resources` (they mean nothing in the guest). -EINVAL names a limit that changed and cannot be

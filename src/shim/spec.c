@@ -450,7 +450,7 @@ static void drop_annotations(struct oci_spec *spec)
 int spec_adjust(struct oci_spec *spec, const struct spec_guest *g, struct err *err)
 {
 	json_t *linux_ = json_object_get(spec->root, "linux");
-	json_t *root = json_object_get(spec->root, "root");
+	json_t *root = json_object_get(spec->root, "root"), *resources;
 	int r = adjust_devices(spec, g, err);
 
 	if (r == 0)
@@ -461,11 +461,12 @@ int spec_adjust(struct oci_spec *spec, const struct spec_guest *g, struct err *e
 		r = add_pod_files(spec, g->pod_files);
 	if (r < 0)
 		return err_set(err, ENOMEM, "spec: out of memory");
+	resources = json_object_get(linux_, "resources");
+	spec_adjust_resources(resources);
 	if (g->limits)
-		resize_read(g->limits, json_object_get(linux_, "resources"));
-	(void)json_object_del(json_object_get(json_object_get(linux_, "resources"), "cpu"), "cpus");
-	(void)json_object_del(json_object_get(json_object_get(linux_, "resources"), "cpu"), "mems");
-	spec_adjust_resources(json_object_get(linux_, "resources"));
+		resize_read(g->limits, resources);
+	(void)json_object_del(json_object_get(resources, "cpu"), "cpus");
+	(void)json_object_del(json_object_get(resources, "cpu"), "mems");
 	drop_annotations(spec);
 	/* The pod's own are set once, by Configure. */
 	(void)json_object_del(linux_, "sysctl");

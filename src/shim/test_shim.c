@@ -388,9 +388,14 @@ static void changes_of_limits(void **state)
 		{"{\"memory\":{\"limit\":268435456}}", NULL},
 		{"{\"memory\":{\"limit\":268435457}}", "memory.limit"},
 		{"{\"memory\":{\"limit\":-1}}", NULL},
+		{"{\"hugepageLimits\":[{\"limit\":9,\"pageSize\":\"2MB\"}]}", NULL},
 	};
-	const struct resize_limits created = {
-		.cpus = "0-3", .mems = "0", .quota = 900000, .period = 100000, .memory = 300000000};
+	const struct resize_limits created = {.cpus = "0-3",
+		.mems = "0",
+		.quota = 900000,
+		.period = 100000,
+		.huge = "[{\"limit\":9,\"pageSize\":\"2MB\"}]",
+		.memory = 300000000};
 	const struct resize_vm vm = {.vcpus = 2, .memory = 256 << 20};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -401,6 +406,7 @@ static void changes_of_limits(void **state)
 		if (status != (rows[i].word ? -EINVAL : 0) || (rows[i].word && !strstr(err.msg, rows[i].word)))
 			fail_msg("%s: %d, %s", rows[i].json, status, err.msg);
 		assert_true(status < 0 || (!json_object_get(cpu, "cpus") && !json_object_get(cpu, "mems")));
+		assert_null(json_object_get(r, "hugepageLimits"));
 		json_decref(r);
 	}
 }
