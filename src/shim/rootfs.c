@@ -213,8 +213,7 @@ static int take_huge(int tree, struct spec_mount *m, char ret_name[PATH_LEN], st
 	if (n != 48 || strstr(m->source, "/volume-subpaths/"))
 		return err_set(err, EINVAL,
 			"'%.200s' is a hugetlbfs with files of the node, or a part of one (subPath): the pod's VM has "
-			"huge pages of its "
-			"own, in volumes that begin empty",
+			"huge pages of its own, in volumes that begin empty",
 			m->source);
 	if ((uint64_t)fs.f_bsize != SPEC_HUGE_PAGE)
 		return err_set(err, EINVAL, "huge pages of %llu KiB cannot be made in a VM, only those of 2 MiB",
