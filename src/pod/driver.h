@@ -73,8 +73,6 @@ struct vm_driver {
 	unsigned (*processes)(const struct vm *vm, struct vm_process *ret, unsigned max);
 	/* Lets a guest that was started `held` run; does not wait for it. NULL: guests cannot be held. */
 	int (*run)(struct vm *vm, struct err *err);
-	/* Stops and resumes all vCPUs. */
-	int (*pause)(struct vm *vm, bool on, struct err *err);
 };
 
 struct vm {

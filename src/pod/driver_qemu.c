@@ -40,7 +40,6 @@
 
 #define EXIT_WAIT_NS (2 * NS_PER_S)
 #define PARTNER_WAIT_NS (500 * NS_PER_MS)
-#define QMP_TIMEOUT_MS 5000
 #define QMP_RUN_TIMEOUT_MS 60000 /* QEMU may still be starting */
 #define QEMU_PROGRAM "qemu-system-x86_64"
 /* Above the ids that systemd gives to containers (0x6fffffff), below the sign bit. */
@@ -450,18 +449,10 @@ static int qemu_run(struct vm *base, struct err *err)
 	return qmp_call(vm->qmp, "cont", QMP_RUN_TIMEOUT_MS, on_run, vm, err);
 }
 
-static int qemu_pause(struct vm *base, bool on, struct err *err)
-{
-	struct qemu_vm *vm = container_of(base, struct qemu_vm, vm);
-
-	return qmp_call_wait(vm->qmp, on ? "stop" : "cont", QMP_TIMEOUT_MS, err);
-}
-
 const struct vm_driver vm_driver_qemu = {
 	.name = "qemu",
 	.start = qemu_start,
 	.free = qemu_free,
 	.processes = qemu_processes,
 	.run = qemu_run,
-	.pause = qemu_pause,
 };

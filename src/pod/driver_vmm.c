@@ -7,8 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <jansson.h>
-#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,8 +23,6 @@
 #include "vmm/status.h"
 
 #define MIB (UINT64_C(1) << 20)
-#define CONTROL_TIMEOUT_MS 5000
-#define CONTROL_LINE_MAX 8192
 
 enum { FD_KERNEL = 3, FD_INITRD, FD_CONSOLE, FD_CONTROL, FD_LISTEN, FD_BROKER, FD_TAP };
 
@@ -43,8 +39,7 @@ struct vmm_vm {
 	struct loop *loop;
 	struct vm_callbacks cb;
 	struct driver_child child;
-	int control;
-	uint64_t request; /* the last one's id */
+	int control; /* nothing is asked of it yet: its end is the child's */
 	struct lines console;
 	struct vm_broker broker;
 	char vsock_path[PATH_LEN];
@@ -297,78 +292,9 @@ static unsigned vmm_processes(const struct vm *base, struct vm_process *ret, uns
 	return 1;
 }
 
-/* ---- requests ---- */
-
-/* One line, without its newline; bounded in length and time. */
-static int read_line(int fd, char line[CONTROL_LINE_MAX], uint64_t deadline_ns, struct err *err)
-{
-	for (size_t n = 0; n < CONTROL_LINE_MAX; n++) {
-		uint64_t now = time_mono_ns();
-		struct pollfd p = {.fd = fd, .events = POLLIN};
-		ssize_t got = now < deadline_ns && poll(&p, 1, (int)((deadline_ns - now) / NS_PER_MS) + 1) > 0
-				      ? read(fd, line + n, 1)
-				      : -1;
-
-		if (got == 0)
-			return err_set(err, EPIPE, "podvm-vmm closed its control socket");
-		if (got < 0)
-			return err_set(err, ETIMEDOUT, "podvm-vmm did not answer in time");
-		if (line[n] == '\n') {
-			line[n] = '\0';
-			return 0;
-		}
-	}
-	return err_set(err, EPROTO, "podvm-vmm: an answer without end");
-}
-
-/* 1: an answer to another request, or an event. */
-static int judge_answer(const char *line, uint64_t id, struct err *err)
-{
-	json_t *obj = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
-	const json_t *got = json_object_get(obj, "id");
-	char text[200] = "an answer that is not understood";
-	int r = 1;
-
-	if (json_is_integer(got) && (uint64_t)json_integer_value(got) == id) {
-		const char *why = json_string_value(json_object_get(obj, "error"));
-
-		r = 0;
-		if (!json_is_true(json_object_get(obj, "ok"))) {
-			if (why)
-				driver_printable(text, sizeof(text), why, strlen(why));
-			r = err_set(err, EIO, "podvm-vmm: %s", text);
-		}
-	}
-	json_decref(obj);
-	return r;
-}
-
-static int request(struct vmm_vm *vm, const char *op, struct err *err)
-{
-	char line[CONTROL_LINE_MAX];
-	const uint64_t id = ++vm->request, deadline = time_mono_ns() + CONTROL_TIMEOUT_MS * NS_PER_MS;
-	char text[96];
-	int n = snprintf(text, sizeof(text), "{\"id\":%" PRIu64 ",\"op\":\"%s\"}\n", id, op), r = 1;
-
-	if (vm->control < 0 || send(vm->control, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) != n)
-		return err_set(err, EPIPE, "podvm-vmm does not take requests");
-	while (r > 0) {
-		r = read_line(vm->control, line, deadline, err);
-		if (r == 0)
-			r = judge_answer(line, id, err);
-	}
-	return r;
-}
-
-static int vmm_pause(struct vm *base, bool on, struct err *err)
-{
-	return request(container_of(base, struct vmm_vm, vm), on ? "pause" : "resume", err);
-}
-
 const struct vm_driver vm_driver_vmm = {
 	.name = "vmm",
 	.start = vmm_start,
 	.free = vmm_free,
 	.processes = vmm_processes,
-	.pause = vmm_pause,
 };

@@ -3,16 +3,14 @@
  * The QMP client. The negotiation command is written before the greeting is read, so nothing waits for a round trip; calls
  * may follow at once, QEMU answers in order.
  *
- *   open    reads on the loop; qmp_call_wait reads by itself and leaves what is not its answer for the loop
+ *   open    reads on the loop
  *   closed  end of file, a broken line, or a line too long: open calls fail, `closed` runs once from the loop
  *
- * Input is read into one bounded buffer; while qmp_call_wait runs, lines that are not its answer are put into `held`
- * (bounded too) and delivered by a timer of delay 0, because a callback must not run inside a caller that does not expect it.
+ * Input is read into one bounded buffer.
  */
 #include "pod/qmp.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,7 +20,6 @@
 #include "base/fd.h"
 
 #define NEGOTIATE_ID 1u
-#define HELD_MAX 32
 #define LINES_PER_TURN 64
 
 struct call {
@@ -41,9 +38,7 @@ struct qmp {
 	size_t seen; /* bytes of `in` known to hold no line end */
 	uint32_t last_id;
 	struct call calls[QMP_CALLS_MAX];
-	struct qmp_message held[HELD_MAX];
-	unsigned n_held;
-	struct loop_timer later; /* delivers what was held, and `closed` */
+	struct loop_timer later; /* delivers what is left for the next turn, and `closed` */
 	bool closed, told;
 	struct err why;
 };
@@ -109,18 +104,6 @@ static void deliver(struct qmp *q, const struct qmp_message *m)
 	/* A greeting, the answer to the negotiation, or one that came after its time limit. */
 }
 
-/* In the order in which they came. Each leaves the queue first: a callback may hold more, or drain. */
-static void deliver_held(struct qmp *q)
-{
-	while (q->n_held) {
-		struct qmp_message m = q->held[0];
-
-		q->n_held--;
-		memmove(&q->held[0], &q->held[1], q->n_held * sizeof(q->held[0]));
-		deliver(q, &m);
-	}
-}
-
 static void deliver_later(struct loop_timer *t)
 {
 	struct qmp *q = container_of(t, struct qmp, later);
@@ -131,19 +114,6 @@ static void deliver_later(struct loop_timer *t)
 		fail_calls(q);
 		q->cb.closed(q->cb.ctx, &q->why);
 	}
-}
-
-static void hold(struct qmp *q, const struct qmp_message *m)
-{
-	struct err e = {0};
-
-	if (q->n_held == HELD_MAX) {
-		(void)err_set(&e, EPROTO, "QMP: more than %u events while waiting for an answer", HELD_MAX);
-		close_qmp(q, &e);
-		return;
-	}
-	q->held[q->n_held++] = *m;
-	loop_timer_set(q->loop, &q->later, 0, deliver_later);
 }
 
 /* The next whole line of the buffer. 1: *ret is filled. 0: none yet. -EPROTO: the connection was closed. */
@@ -222,15 +192,12 @@ void qmp_drain(struct qmp *q)
 	for (unsigned i = 0; i < LINES_PER_TURN; i++) {
 		int r;
 
-		/* What a callback's qmp_call_wait held came before the lines that are still in the buffer. */
-		deliver_held(q);
 		r = q->closed ? -EPIPE : next_message(q, &m);
 		if (r > 0)
 			deliver(q, &m);
 		else if (r < 0 || fill(q) <= 0)
 			break;
 	}
-	deliver_held(q);
 	if (q->closed)
 		return;
 	/* A peer that never stops writing waits for its next turn; lines already read would not wake the loop. */
@@ -294,67 +261,6 @@ int qmp_call(struct qmp *q, const char *command, unsigned timeout_ms,
 	c->ctx = ctx;
 	loop_timer_set(q->loop, &c->timer, timeout_ms * NS_PER_MS, on_call_timeout);
 	return 0;
-}
-
-/* 1: the answer to `id` is in *ret; 0: nothing yet; < 0: closed. */
-static int look_for(struct qmp *q, uint32_t id, struct qmp_message *ret)
-{
-	for (;;) {
-		int r = next_message(q, ret);
-
-		if (r <= 0)
-			return r;
-		if (ret->kind != QMP_EVENT && ret->kind != QMP_GREETING && ret->id == id)
-			return 1;
-		hold(q, ret);
-		if (q->closed)
-			return -EPIPE;
-	}
-}
-
-static int await_answer(struct qmp *q, uint32_t id, unsigned timeout_ms, struct qmp_message *ret)
-{
-	uint64_t deadline = time_mono_ns() + timeout_ms * NS_PER_MS;
-
-	for (;;) {
-		struct pollfd p = {.fd = q->sock, .events = POLLIN};
-		uint64_t now;
-		int r = look_for(q, id, ret);
-
-		if (r != 0)
-			return r;
-		now = time_mono_ns();
-		if (now >= deadline)
-			return -ETIMEDOUT;
-		if (poll(&p, 1, (int)MIN_OF((deadline - now) / NS_PER_MS + 1, (uint64_t)60000)) < 0 && errno != EINTR)
-			return -errno;
-		r = fill(q);
-		if (r < 0)
-			return r;
-	}
-}
-
-int qmp_call_wait(struct qmp *q, const char *command, unsigned timeout_ms, struct err *err)
-{
-	struct qmp_message m;
-	uint32_t id;
-	int r;
-
-	if (q->closed)
-		return err_set(err, EPIPE, "QMP: '%s': the connection is closed", command);
-	id = new_id(q);
-	r = send_command(q, command, id, err);
-	if (r < 0)
-		return r;
-	r = await_answer(q, id, timeout_ms, &m);
-	if (!q->closed && q->in.len > q->seen)
-		loop_timer_set(q->loop, &q->later, 0, deliver_later);
-	if (r == -ETIMEDOUT)
-		return err_set(err, ETIMEDOUT, "QMP: '%s': no answer in %u ms", command, timeout_ms);
-	if (r < 0)
-		return err_set(
-			err, -r, "QMP: '%s': connection closed%s%s", command, *q->why.msg ? ": " : "", q->why.msg);
-	return m.kind == QMP_ERROR ? err_set(err, EIO, "QMP: '%s': %s", command, m.text) : 0;
 }
 
 /* ---- life ---- */

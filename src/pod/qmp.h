@@ -49,10 +49,5 @@ DEFINE_FREEP(qmp);
 int qmp_call(struct qmp *q, const char *command, unsigned timeout_ms,
 	void (*done)(void *ctx, const struct qmp_message *answer, const struct err *err), void *ctx,
 	struct err *err) must_check;
-/*
- * The same, waiting for the answer without running the loop. Events that come meanwhile are delivered by the loop later.
- * -ETIMEDOUT, -EPIPE, or -EIO with QEMU's description.
- */
-int qmp_call_wait(struct qmp *q, const char *command, unsigned timeout_ms, struct err *err) must_check;
 /* Reads and delivers what is there already; for the moment when QEMU is known to have died. */
 void qmp_drain(struct qmp *q);

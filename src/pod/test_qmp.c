@@ -259,29 +259,6 @@ static void calls_are_bounded(void **state)
 	assert_int_equal(rig->failed.code, EPIPE);
 	assert_int_equal(rig->closed.code, 0);
 	assert_int_equal(qmp_call(rig->q, "stop", 1, on_done, rig, NULL), -EPIPE);
-	assert_int_equal(qmp_call_wait(rig->q, "stop", 1, NULL), -EPIPE);
-}
-
-static void wait_keeps_events_for_the_loop(void **state)
-{
-	struct rig *rig = *state;
-
-	say(rig, GREETING
-		"{\"return\": {}, \"id\": 1}\n{\"event\": \"A\"}\n{\"event\": \"B\"}\n{\"return\": {}, \"id\": 2}\n"
-		"{\"event\": \"C\"}\n");
-	assert_int_equal(qmp_call_wait(rig->q, "stop", 1000, NULL), 0);
-	assert_int_equal(rig->n_events, 0);
-	until(rig, &rig->n_events, 1);
-	assert_int_not_equal(rig->event.name[0], 0);
-	until(rig, &rig->n_events, 3);
-	assert_string_equal(rig->event.name, "C");
-	/* An error, and a time limit. */
-	struct err e = {0};
-
-	say(rig, "{\"id\": 3, \"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}}\n");
-	assert_int_equal(qmp_call_wait(rig->q, "cont", 1000, &e), -EIO);
-	assert_string_equal(e.msg, "QMP: 'cont': no");
-	assert_int_equal(qmp_call_wait(rig->q, "cont", 20, &e), -ETIMEDOUT);
 }
 
 struct order {
@@ -290,22 +267,20 @@ struct order {
 	unsigned n;
 };
 
-static void on_event_that_waits(void *ctx, const struct qmp_message *ev)
+static void on_event_that_drains(void *ctx, const struct qmp_message *ev)
 {
 	struct order *o = ctx;
 
 	o->names[o->n++] = ev->name[0];
-	if (ev->name[0] == 'A')
-		assert_int_equal(qmp_call_wait(o->q, "stop", 1000, NULL), 0);
-	else if (ev->name[0] == 'C')
+	if (ev->name[0] == 'C')
 		qmp_drain(o->q);
 }
 
-static void a_callback_may_wait(void **state)
+static void a_callback_may_drain(void **state)
 {
 	struct rig *rig = *state;
 	struct order o = {0};
-	struct qmp_callbacks cb = {.event = on_event_that_waits, .closed = on_closed, .ctx = &o};
+	struct qmp_callbacks cb = {.event = on_event_that_drains, .closed = on_closed, .ctx = &o};
 	int pair[2];
 
 	qmp_free(rig->q);
@@ -320,19 +295,6 @@ static void a_callback_may_wait(void **state)
 	assert_string_equal(o.names, "ABCDEF");
 }
 
-static void wait_holds_a_bounded_number(void **state)
-{
-	struct rig *rig = *state;
-	struct err e = {0};
-
-	for (int i = 0; i < 100; i++)
-		say(rig, "{\"event\": \"E\"}\n");
-	assert_int_equal(qmp_call_wait(rig->q, "stop", 1000, &e), -EPIPE);
-	until(rig, &rig->n_closed, 1);
-	assert_int_equal(rig->closed.code, EPROTO);
-	assert_in_range(rig->n_events, 1, 99);
-}
-
 static void a_burst_is_delivered_whole(void **state)
 {
 	static const char one[] = "{\"event\":\"E\"}\n";
@@ -345,17 +307,6 @@ static void a_burst_is_delivered_whole(void **state)
 	say(rig, burst);
 	until(rig, &rig->n_events, 300);
 	assert_int_equal(rig->n_events, 300);
-}
-
-static void hangup_while_waiting(void **state)
-{
-	struct rig *rig = *state;
-	struct err e = {0};
-
-	assert_int_equal(shutdown(rig->peer, SHUT_WR), 0);
-	assert_int_equal(qmp_call_wait(rig->q, "stop", 1000, &e), -EPIPE);
-	assert_int_equal(rig->n_closed, 0); /* told by the loop only */
-	until(rig, &rig->n_closed, 1);
 }
 
 static const char *const broken[] = {
@@ -423,11 +374,8 @@ int main(void)
 		CLIENT_TEST(answers_nobody_waits_for),
 		CLIENT_TEST(time_limit),
 		CLIENT_TEST(calls_are_bounded),
-		CLIENT_TEST(wait_keeps_events_for_the_loop),
-		CLIENT_TEST(a_callback_may_wait),
-		CLIENT_TEST(wait_holds_a_bounded_number),
+		CLIENT_TEST(a_callback_may_drain),
 		CLIENT_TEST(a_burst_is_delivered_whole),
-		CLIENT_TEST(hangup_while_waiting),
 		cmocka_unit_test(broken_lines_end_it),
 		CLIENT_TEST(endless_line_ends_it),
 		CLIENT_TEST(drain_reads_what_a_dead_peer_left),
