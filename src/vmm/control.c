@@ -123,6 +123,7 @@ static ssize_t receive(struct control *c, struct err *err)
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &cmsgs, .msg_controllen = sizeof(cmsgs)};
 	ssize_t n = recvmsg(c->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	bool many = n >= 0 && msg.msg_flags & MSG_CTRUNC;
+	const unsigned before = c->n_fds;
 
 	for (struct cmsghdr *h = n >= 0 ? CMSG_FIRSTHDR(&msg) : NULL; h; h = CMSG_NXTHDR(&msg, h)) {
 		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
@@ -139,6 +140,9 @@ static ssize_t receive(struct control *c, struct err *err)
 			many = true;
 		}
 	}
+	/* The kernel ends a read behind the bytes that had descriptors with them; earlier lines may be in front. */
+	if (c->n_fds > before)
+		c->fds_end = c->len + (size_t)n;
 	if (many)
 		return err_set(
 			err, EMSGSIZE, "control socket: more than %d descriptors with a request", CONTROL_FDS_MAX);
@@ -153,9 +157,17 @@ static void serve_lines(struct control *c)
 
 	while (c->src.loop && c->state != CONTROL_STARTING && (end = memchr(start, '\n', c->len)) != NULL) {
 		size_t used = (size_t)(end - start) + 1;
+		unsigned later = used < c->fds_end ? c->n_fds : 0;
 
+		c->n_fds -= later;
 		serve_line(c, start, used - 1);
-		drop_fds(c);
+		if (later) {
+			c->n_fds = later;
+			c->fds_end -= used;
+		} else {
+			drop_fds(c);
+			c->fds_end = 0;
+		}
 		start += used;
 		c->len -= used;
 	}

@@ -37,6 +37,7 @@ struct control {
 	uint64_t pause_id, start_id;
 	int fds[CONTROL_FDS_MAX]; /* that came with the line; -1: taken */
 	unsigned n_fds;
+	size_t fds_end; /* they came with the line that holds the byte before this one of `line`; 0: there are none */
 	size_t len;
 	char line[CONTROL_LINE_MAX];
 	struct err why; /* of an end before there is a machine */

@@ -103,10 +103,14 @@ int hotplug_add_nic(struct hotplug *h, const char *name, const struct option_nic
 
 int hotplug_remove(struct hotplug *h, const char *name, struct err *err)
 {
-	const struct hotplug_device *d = find(h, name);
+	struct hotplug_device *d = find(h, name);
+	uint64_t now = time_mono_ns();
 
 	if (!d)
 		return err_set(err, ENOENT, "no device '%.20s' that can be removed", name);
+	if (d->asked_ns && now - d->asked_ns < HOTPLUG_PATIENCE_NS)
+		return 0;
+	d->asked_ns = now;
 	vm_unplug(h->vm, (unsigned)(d - h->devices));
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include "vmm/options.h"
 #include "vmm/vm.h"
 
+#define HOTPLUG_PATIENCE_NS (10 * NS_PER_S)
 #define HOTPLUG_NAME_MAX 20 /* bytes; a disk's serial number in the guest */
 
 struct blk;
@@ -20,6 +21,7 @@ struct hotplug_device {
 	char name[HOTPLUG_NAME_MAX + 1]; /* "": the port is free */
 	struct net *net;
 	struct blk *disk;
+	uint64_t asked_ns; /* when the guest was asked to let go, CLOCK_MONOTONIC; 0: it was not */
 };
 
 struct hotplug {
@@ -41,7 +43,10 @@ int hotplug_start(struct hotplug *h, struct vm *vm, struct loop *loop, struct er
  */
 int hotplug_add_disk(struct hotplug *h, const char *name, const struct option_disk *disk, struct err *err) must_check;
 int hotplug_add_nic(struct hotplug *h, const char *name, const struct option_nic *nic, struct err *err) must_check;
-/* Asks the guest to let go; may be asked again. -ENOENT: there is none of that name. */
+/*
+ * Asks the guest to let go. Again: nothing for HOTPLUG_PATIENCE_NS, in which a guest would take it for a change of mind; later it is
+ * asked once more. -ENOENT: there is none of that name.
+ */
 int hotplug_remove(struct hotplug *h, const char *name, struct err *err) must_check;
 /* Some device waits for hotplug_take_out. */
 static inline bool hotplug_waits(const struct hotplug *h)

@@ -350,6 +350,31 @@ static void a_machine_is_told_what_to_be(void **state)
 	assert_int_equal(finish(&m), VMM_POWEROFF);
 }
 
+/* All of it before podvm-vmm reads the first byte: descriptors belong to the line that they were sent with. */
+static void requests_need_not_wait(void **state)
+{
+	struct machine m;
+	int kernel = open_guest("halt");
+
+	launch(&m, idle, open_guest("halt"));
+	send_line(&m, "{\"id\":1,\"op\":\"configure\",\"memory\":64}", -1);
+	send_line(&m, "{\"id\":2,\"op\":\"configure\",\"kernel\":0,\"hotplug-ports\":1}", kernel);
+	send_line(&m, "{\"id\":3,\"op\":\"configure\",\"disk\":0}", -1);
+	send_line(&m, "{\"id\":4,\"op\":\"start\"}", -1);
+	send_line(&m, "{\"id\":5,\"op\":\"add-device\",\"kind\":\"disk\",\"name\":\"d\",\"fd\":0}", kernel);
+	send_line(&m, "{\"id\":6,\"op\":\"stop\"}", -1);
+	hear(&m, "hello", "{\"hello\":*");
+	hear(&m, "memory", "{\"id\":1,\"ok\":true}");
+	hear(&m, "kernel", "{\"id\":2,\"ok\":true}");
+	hear(&m, "disk", "{\"id\":3,\"ok\":false,\"code\":\"INVALID\",*");
+	hear(&m, "start", "{\"id\":4,\"ok\":true}");
+	hear(&m, "add", "{\"id\":5,\"ok\":true}");
+	hear(&m, "stop", "{\"id\":6,\"ok\":true}");
+	hear(&m, "end", "{\"event\":\"ended\",*");
+	assert_int_equal(finish(&m), VMM_POWEROFF);
+	(void)close(kernel);
+}
+
 /* What is no kernel fails the start, in words; an owner that goes, or says so, ends a program that has no machine. */
 static void a_machine_that_never_was(void **state)
 {
@@ -423,6 +448,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(bad_requests_are_refused),
 		cmocka_unit_test(a_line_without_end_is_an_error),
 		cmocka_unit_test(a_machine_is_told_what_to_be),
+		cmocka_unit_test(requests_need_not_wait),
 		cmocka_unit_test(a_machine_that_never_was),
 		cmocka_unit_test(devices_come),
 	};
