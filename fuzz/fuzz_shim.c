@@ -15,6 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static int bind_any(void *ctx, size_t i, struct spec_mount *m, char ret_guest[PATH_LEN], struct err *err)
 {
 	m->guest_writable = i % 2;
+	m->huge_page = i % 3 == 2 ? SPEC_HUGE_PAGE : 0;
+	m->mode = 01777;
 	return str_format(ret_guest, PATH_LEN, err, "/run/podvm/shared/m/%zu", i);
 }
 
@@ -24,12 +26,20 @@ static void note(void *ctx, const char *text)
 
 static void try_spec(const char *json, size_t n)
 {
-	struct spec_guest g = {.rootfs = "/r", .sandbox_id = "s", .pod_files = "/p", .bind = bind_any, .note = note};
+	const struct resize_vm vm = {.vcpus = 2, .memory = 256 << 20};
+	struct resize_limits created = {0};
+	struct spec_guest g = {.rootfs = "/r",
+		.sandbox_id = "s",
+		.pod_files = "/p",
+		.bind = bind_any,
+		.note = note,
+		.limits = &created};
 	auto_oci_spec struct oci_spec spec = {0};
 	auto_free char *text = NULL;
 	enum spec_kind kind;
 	struct err err = {0};
 	uint64_t memory;
+	uint32_t pid;
 	unsigned vcpus;
 	size_t len;
 
@@ -38,9 +48,15 @@ static void try_spec(const char *json, size_t n)
 	(void)!spec_kind(&spec, &kind, &err);
 	(void)!spec_check_namespaces(&spec, &err);
 	(void)!spec_size(&spec, &vcpus, &memory, &err);
+	(void)!spec_pid_namespace(&spec, &pid, &err);
 	(void)spec_namespace_path(&spec, "network");
 	(void)spec_cgroups_path(&spec);
 	if (spec_adjust(&spec, &g, &err) == 0 && oci_spec_write(&spec, &text, &len, &err) < 0)
+		abort();
+	/* The same resources again are no change. */
+	if (*created.huge != '?' && strlen(created.cpus) < 127 && strlen(created.mems) < 127 && text &&
+		resize_check(json_object_get(json_object_get(spec.root, "linux"), "resources"), &created, &vm, &err) <
+			0)
 		abort();
 }
 
