@@ -24,80 +24,80 @@ static void parse(struct tree *t, const char *yaml)
 }
 
 /* The scalar types of sigs.k8s.io/yaml. */
+static const struct {
+	const char *text;
+	enum tree_kind kind;
+	double value;
+} scalars[] = {
+	{"", TREE_NULL, 0},
+	{"~", TREE_NULL, 0},
+	{"null", TREE_NULL, 0},
+	{"Null", TREE_NULL, 0},
+	{"nULL", TREE_STRING, 0},
+	{"\"\"", TREE_STRING, 0},
+	{"'null'", TREE_STRING, 0},
+	{"yes", TREE_BOOL, 1},
+	{"YES", TREE_BOOL, 1},
+	{"y", TREE_BOOL, 1},
+	{"on", TREE_BOOL, 1},
+	{"true", TREE_BOOL, 1},
+	{"True", TREE_BOOL, 1},
+	{"tRue", TREE_STRING, 0},
+	{"\"yes\"", TREE_STRING, 0},
+	{"no", TREE_BOOL, 0},
+	{"n", TREE_BOOL, 0},
+	{"off", TREE_BOOL, 0},
+	{"FALSE", TREE_BOOL, 0},
+	{"0", TREE_INT, 0},
+	{"1", TREE_INT, 1},
+	{"-1", TREE_INT, -1},
+	{"+7", TREE_INT, 7},
+	{"0644", TREE_INT, 420},
+	{"0o644", TREE_INT, 420},
+	{"0x1F", TREE_INT, 31},
+	{"0b101", TREE_INT, 5},
+	{"-0b101", TREE_INT, -5},
+	{"1_000", TREE_INT, 1000},
+	{"\"0644\"", TREE_STRING, 0},
+	{"18446744073709551615", TREE_INT, 18446744073709551615.0},
+	{"18446744073709551616", TREE_FLOAT, 18446744073709551616.0},
+	{"-9223372036854775808", TREE_INT, -9223372036854775808.0},
+	{"-9223372036854775809", TREE_FLOAT, -9223372036854775809.0},
+	{"089", TREE_FLOAT, 89},
+	{"1.5", TREE_FLOAT, 1.5},
+	{".5", TREE_FLOAT, 0.5},
+	{"5.", TREE_FLOAT, 5},
+	{"-1e3", TREE_FLOAT, -1000},
+	{"1e999", TREE_STRING, 0},
+	{".inf", TREE_FLOAT, (double)INFINITY},
+	{"-.inf", TREE_FLOAT, -(double)INFINITY},
+	{"0x", TREE_STRING, 0},
+	{"0b2", TREE_STRING, 0},
+	{"1.2.3", TREE_STRING, 0},
+	{"1e", TREE_STRING, 0},
+	{".", TREE_STRING, 0},
+	{"+", TREE_STRING, 0},
+	{"64Mi", TREE_STRING, 0},
+	{"2024-01-02", TREE_STRING, 0},
+	{"10:20", TREE_STRING, 0},
+	{"!!str 5", TREE_STRING, 0},
+	{"! 5", TREE_STRING, 0},
+	{"!!int \"5\"", TREE_INT, 5},
+	{"!!float 5", TREE_FLOAT, 5},
+	{"!!bool yes", TREE_BOOL, 1},
+	{"|\n  yes", TREE_STRING, 0},
+	{">\n  5", TREE_STRING, 0},
+};
+
 static void test_scalars(void **state)
 {
-	static const struct {
-		const char *text;
-		enum tree_kind kind;
-		double value;
-	} table[] = {
-		{"", TREE_NULL, 0},
-		{"~", TREE_NULL, 0},
-		{"null", TREE_NULL, 0},
-		{"Null", TREE_NULL, 0},
-		{"nULL", TREE_STRING, 0},
-		{"\"\"", TREE_STRING, 0},
-		{"'null'", TREE_STRING, 0},
-		{"yes", TREE_BOOL, 1},
-		{"YES", TREE_BOOL, 1},
-		{"y", TREE_BOOL, 1},
-		{"on", TREE_BOOL, 1},
-		{"true", TREE_BOOL, 1},
-		{"True", TREE_BOOL, 1},
-		{"tRue", TREE_STRING, 0},
-		{"\"yes\"", TREE_STRING, 0},
-		{"no", TREE_BOOL, 0},
-		{"n", TREE_BOOL, 0},
-		{"off", TREE_BOOL, 0},
-		{"FALSE", TREE_BOOL, 0},
-		{"0", TREE_INT, 0},
-		{"1", TREE_INT, 1},
-		{"-1", TREE_INT, -1},
-		{"+7", TREE_INT, 7},
-		{"0644", TREE_INT, 420},
-		{"0o644", TREE_INT, 420},
-		{"0x1F", TREE_INT, 31},
-		{"0b101", TREE_INT, 5},
-		{"-0b101", TREE_INT, -5},
-		{"1_000", TREE_INT, 1000},
-		{"\"0644\"", TREE_STRING, 0},
-		{"18446744073709551615", TREE_INT, 18446744073709551615.0},
-		{"18446744073709551616", TREE_FLOAT, 18446744073709551616.0},
-		{"-9223372036854775808", TREE_INT, -9223372036854775808.0},
-		{"-9223372036854775809", TREE_FLOAT, -9223372036854775809.0},
-		{"089", TREE_FLOAT, 89},
-		{"1.5", TREE_FLOAT, 1.5},
-		{".5", TREE_FLOAT, 0.5},
-		{"5.", TREE_FLOAT, 5},
-		{"-1e3", TREE_FLOAT, -1000},
-		{"1e999", TREE_STRING, 0},
-		{".inf", TREE_FLOAT, (double)INFINITY},
-		{"-.inf", TREE_FLOAT, -(double)INFINITY},
-		{"0x", TREE_STRING, 0},
-		{"0b2", TREE_STRING, 0},
-		{"1.2.3", TREE_STRING, 0},
-		{"1e", TREE_STRING, 0},
-		{".", TREE_STRING, 0},
-		{"+", TREE_STRING, 0},
-		{"64Mi", TREE_STRING, 0},
-		{"2024-01-02", TREE_STRING, 0},
-		{"10:20", TREE_STRING, 0},
-		{"!!str 5", TREE_STRING, 0},
-		{"! 5", TREE_STRING, 0},
-		{"!!int \"5\"", TREE_INT, 5},
-		{"!!float 5", TREE_FLOAT, 5},
-		{"!!bool yes", TREE_BOOL, 1},
-		{"|\n  yes", TREE_STRING, 0},
-		{">\n  5", TREE_STRING, 0},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(scalars); i++) {
 		auto_tree struct tree t = {0};
 		const struct tree_node *n;
 		char yaml[128];
 		double v = 0;
 
-		(void)snprintf(yaml, sizeof(yaml), "a: %s\n", table[i].text);
+		(void)snprintf(yaml, sizeof(yaml), "a: %s\n", scalars[i].text);
 		parse(&t, yaml);
 		assert_int_equal(t.n, 1);
 		n = tree_find(t.documents[0], "a");
@@ -107,8 +107,8 @@ static void test_scalars(void **state)
 			v = n->negative ? -(double)n->magnitude : (double)n->magnitude;
 		else if (n->kind == TREE_FLOAT)
 			v = n->number;
-		if (n->kind != table[i].kind || v != table[i].value)
-			fail_msg("'%s': kind %d value %g", table[i].text, n->kind, v);
+		if (n->kind != scalars[i].kind || v != scalars[i].value)
+			fail_msg("'%s': kind %d value %g", scalars[i].text, n->kind, v);
 	}
 }
 

@@ -13,77 +13,77 @@
 #include "kube/value.h"
 
 /* Values beside what k8s.io/apimachinery's resource.ParseQuantity makes of them. */
+static const struct {
+	const char *text;
+	int result;
+	uint64_t units, milli; /* rounded up */
+} quantities[] = {
+	{"0", 0, 0, 0},
+	{"1", 0, 1, 1000},
+	{"+1", 0, 1, 1000},
+	{"007", 0, 7, 7000},
+	{"1.5", 0, 2, 1500},
+	{".5", 0, 1, 500},
+	{"5.", 0, 5, 5000},
+	{"100m", 0, 1, 100},
+	{"1m", 0, 1, 1},
+	{"1u", 0, 1, 1},
+	{"1n", 0, 1, 1},
+	{"0.1n", 0, 1, 1},
+	{"0.0n", 0, 0, 0},
+	{"1001m", 0, 2, 1001},
+	{"1k", 0, 1000, 1000000},
+	{"1Ki", 0, 1024, 1024000},
+	{"0.5Ki", 0, 512, 512000},
+	{"1.1Gi", 0, 1181116007, 1181116006400},
+	{"64Mi", 0, 64u << 20, 67108864000},
+	{"1M", 0, 1000000, 1000000000},
+	{"1e3", 0, 1000, 1000000},
+	{"1E3", 0, 1000, 1000000},
+	{"1E", 0, 1000000000000000000u, UINT64_MAX},
+	{"12e-1", 0, 2, 1200},
+	{"1e-9", 0, 1, 1},
+	{"1e-99999", 0, 1, 1},
+	{"0e99999", 0, 0, 0},
+	{"7Ei", 0, 8070450532247928832u, UINT64_MAX},
+	{"9223372036854775807", 0, INT64_MAX, UINT64_MAX},
+	{"9223372036854775808", -ERANGE, 0, 0},
+	{"8Ei", -ERANGE, 0, 0},
+	{"1e19", -ERANGE, 0, 0},
+	{"1e999999999999", -ERANGE, 0, 0},
+	{"9999999999999999999999999999999999999999999", -ERANGE, 0, 0},
+	{"0.33333333333333333333333333333333333333333333", 0, 1, 334},
+	{"0.00000000000000000000000000000000000000000000001Gi", 0, 1, 1},
+	{"", -EINVAL, 0, 0},
+	{"-", -EINVAL, 0, 0},
+	{".", -EINVAL, 0, 0},
+	{"m", -EINVAL, 0, 0},
+	{"1mm", -EINVAL, 0, 0},
+	{"1 Mi", -EINVAL, 0, 0},
+	{"1MiB", -EINVAL, 0, 0},
+	{"1K", -EINVAL, 0, 0},
+	{"1g", -EINVAL, 0, 0},
+	{"1e", -EINVAL, 0, 0},
+	{"1e+", -EINVAL, 0, 0},
+	{"1e3Mi", -EINVAL, 0, 0},
+	{"1.2.3", -EINVAL, 0, 0},
+	{"0x10", -EINVAL, 0, 0},
+	{"nan", -EINVAL, 0, 0},
+};
+
 static void test_quantity(void **state)
 {
-	static const struct {
-		const char *text;
-		int result;
-		uint64_t units, milli; /* rounded up */
-	} table[] = {
-		{"0", 0, 0, 0},
-		{"1", 0, 1, 1000},
-		{"+1", 0, 1, 1000},
-		{"007", 0, 7, 7000},
-		{"1.5", 0, 2, 1500},
-		{".5", 0, 1, 500},
-		{"5.", 0, 5, 5000},
-		{"100m", 0, 1, 100},
-		{"1m", 0, 1, 1},
-		{"1u", 0, 1, 1},
-		{"1n", 0, 1, 1},
-		{"0.1n", 0, 1, 1},
-		{"0.0n", 0, 0, 0},
-		{"1001m", 0, 2, 1001},
-		{"1k", 0, 1000, 1000000},
-		{"1Ki", 0, 1024, 1024000},
-		{"0.5Ki", 0, 512, 512000},
-		{"1.1Gi", 0, 1181116007, 1181116006400},
-		{"64Mi", 0, 64u << 20, 67108864000},
-		{"1M", 0, 1000000, 1000000000},
-		{"1e3", 0, 1000, 1000000},
-		{"1E3", 0, 1000, 1000000},
-		{"1E", 0, 1000000000000000000u, UINT64_MAX},
-		{"12e-1", 0, 2, 1200},
-		{"1e-9", 0, 1, 1},
-		{"1e-99999", 0, 1, 1},
-		{"0e99999", 0, 0, 0},
-		{"7Ei", 0, 8070450532247928832u, UINT64_MAX},
-		{"9223372036854775807", 0, INT64_MAX, UINT64_MAX},
-		{"9223372036854775808", -ERANGE, 0, 0},
-		{"8Ei", -ERANGE, 0, 0},
-		{"1e19", -ERANGE, 0, 0},
-		{"1e999999999999", -ERANGE, 0, 0},
-		{"9999999999999999999999999999999999999999999", -ERANGE, 0, 0},
-		{"0.33333333333333333333333333333333333333333333", 0, 1, 334},
-		{"0.00000000000000000000000000000000000000000000001Gi", 0, 1, 1},
-		{"", -EINVAL, 0, 0},
-		{"-", -EINVAL, 0, 0},
-		{".", -EINVAL, 0, 0},
-		{"m", -EINVAL, 0, 0},
-		{"1mm", -EINVAL, 0, 0},
-		{"1 Mi", -EINVAL, 0, 0},
-		{"1MiB", -EINVAL, 0, 0},
-		{"1K", -EINVAL, 0, 0},
-		{"1g", -EINVAL, 0, 0},
-		{"1e", -EINVAL, 0, 0},
-		{"1e+", -EINVAL, 0, 0},
-		{"1e3Mi", -EINVAL, 0, 0},
-		{"1.2.3", -EINVAL, 0, 0},
-		{"0x10", -EINVAL, 0, 0},
-		{"nan", -EINVAL, 0, 0},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(quantities); i++) {
 		struct value_quantity q;
-		int r = value_quantity_parse(table[i].text, &q);
+		int r = value_quantity_parse(quantities[i].text, &q);
 
-		if (r != table[i].result)
-			fail_msg("'%s': result %d instead of %d", table[i].text, r, table[i].result);
+		if (r != quantities[i].result)
+			fail_msg("'%s': result %d instead of %d", quantities[i].text, r, quantities[i].result);
 		if (r < 0)
 			continue;
-		if (value_quantity_ceil(&q, VALUE_UNIT) != table[i].units ||
-			value_quantity_ceil(&q, VALUE_MILLI) != table[i].milli)
-			fail_msg("'%s': %llu units, %llu milli", table[i].text,
+		if (value_quantity_ceil(&q, VALUE_UNIT) != quantities[i].units ||
+			value_quantity_ceil(&q, VALUE_MILLI) != quantities[i].milli)
+			fail_msg("'%s': %llu units, %llu milli", quantities[i].text,
 				(unsigned long long)value_quantity_ceil(&q, VALUE_UNIT),
 				(unsigned long long)value_quantity_ceil(&q, VALUE_MILLI));
 		assert_false(q.negative);

@@ -61,67 +61,67 @@ static void reals_of_any_size_are_reals(void **state)
 	}
 }
 
+static const struct {
+	const char *text;
+	size_t len;	  /* 0: strlen */
+	const char *want; /* a part of the message */
+} hostile[] = {
+	{"", 0, "line 1"},
+	{" ", 0, "line 1"},
+	{"[]", 0, "not an object"},
+	{"1", 0, "line 1"},
+	{"null", 0, "line 1"},
+	{"{", 0, "line 1"},
+	{"{\"a\":1", 0, "line 1"},
+	{"{\"a\":1}x", 0, "end of file"},
+	{"{\"a\":1}{\"a\":1}", 0, "end of file"},
+	{"{\"a\":1,}", 0, "line 1"},
+	{"{'a':1}", 0, "line 1"},
+	{"{a:1}", 0, "line 1"},
+	{"{\"a\":01}", 0, "line 1"},
+	{"{\"a\":1,\"a\":2}", 0, "duplicate"},
+	{"{\"o\":{\"a\":1,\"b\":0,\"a\":2}}", 0, "duplicate"},
+	{"{\"a\":1,\"\\u0061\":2}", 0, "duplicate"},
+	{"{\"a\":\"x\0y\"}", 11, "line 1"},
+	{"{\"a\":\"x\\u0000y\"}", 0, "\\u0000"},
+	{"{\"a\\u0000b\":1}", 0, "NUL"},
+	{"{\"a\":1}\0", 8, "line 1"},
+	{"{\"a\":\"\xff\"}", 0, "decode"},
+	{"{\"a\":\"\xc0\x80\"}", 0, "decode"},
+	{"{\"a\":\"\xed\xa0\x80\"}", 0, "decode"},
+	{"{\"a\":\"\xc3", 0, "decode"},
+	{"{\"a\":\"\\ud800\"}", 0, "line 1"},
+	{"{\"a\":\"\n\"}", 0, "line 1"},
+	{"{\"a\":\"\033[2J\"}", 0, "line 1"},
+	{"{\"a\":18446744073709551616}", 0, "too big"},
+	{"{\"a\":-9223372036854775809}", 0, "too"},
+	{"{\"a\":99999999999999999999999999999999999999}", 0, "too big"},
+	{"{\"a\":1e999}", 0, "line 1"},
+	{"{\"a\":-18446744073709551615}", 0, "too"},
+	{"{\"a\":NaN}", 0, "line 1"},
+	{"{\"a\":0x10}", 0, "line 1"},
+	{"{\"a\":\"\\u0001u64:5\"}", 0, "U+0001"},
+	{"{\"\\u0001u64:5\":1}", 0, "U+0001"},
+	{"{\"a\":\"\\u0001u64:5\",\"b\":18446744073709551615}", 0, "U+0001"},
+	{"{\"a\":{\"b\":[[{\"c\":[[[[0]]]]}]]}}", 0, "a.b[0][0].c[0][0][0] is nested deeper than 8 levels"},
+	{"{\"a\":1 /* comment */}", 0, "line 1"},
+	{"\xef\xbb\xbf{}", 0, "line 1"},
+};
+
 static void hostile_documents_are_refused(void **state)
 {
-	static const struct {
-		const char *text;
-		size_t len;	  /* 0: strlen */
-		const char *want; /* a part of the message */
-	} cases[] = {
-		{"", 0, "line 1"},
-		{" ", 0, "line 1"},
-		{"[]", 0, "not an object"},
-		{"1", 0, "line 1"},
-		{"null", 0, "line 1"},
-		{"{", 0, "line 1"},
-		{"{\"a\":1", 0, "line 1"},
-		{"{\"a\":1}x", 0, "end of file"},
-		{"{\"a\":1}{\"a\":1}", 0, "end of file"},
-		{"{\"a\":1,}", 0, "line 1"},
-		{"{'a':1}", 0, "line 1"},
-		{"{a:1}", 0, "line 1"},
-		{"{\"a\":01}", 0, "line 1"},
-		{"{\"a\":1,\"a\":2}", 0, "duplicate"},
-		{"{\"o\":{\"a\":1,\"b\":0,\"a\":2}}", 0, "duplicate"},
-		{"{\"a\":1,\"\\u0061\":2}", 0, "duplicate"},
-		{"{\"a\":\"x\0y\"}", 11, "line 1"},
-		{"{\"a\":\"x\\u0000y\"}", 0, "\\u0000"},
-		{"{\"a\\u0000b\":1}", 0, "NUL"},
-		{"{\"a\":1}\0", 8, "line 1"},
-		{"{\"a\":\"\xff\"}", 0, "decode"},
-		{"{\"a\":\"\xc0\x80\"}", 0, "decode"},
-		{"{\"a\":\"\xed\xa0\x80\"}", 0, "decode"},
-		{"{\"a\":\"\xc3", 0, "decode"},
-		{"{\"a\":\"\\ud800\"}", 0, "line 1"},
-		{"{\"a\":\"\n\"}", 0, "line 1"},
-		{"{\"a\":\"\033[2J\"}", 0, "line 1"},
-		{"{\"a\":18446744073709551616}", 0, "too big"},
-		{"{\"a\":-9223372036854775809}", 0, "too"},
-		{"{\"a\":99999999999999999999999999999999999999}", 0, "too big"},
-		{"{\"a\":1e999}", 0, "line 1"},
-		{"{\"a\":-18446744073709551615}", 0, "too"},
-		{"{\"a\":NaN}", 0, "line 1"},
-		{"{\"a\":0x10}", 0, "line 1"},
-		{"{\"a\":\"\\u0001u64:5\"}", 0, "U+0001"},
-		{"{\"\\u0001u64:5\":1}", 0, "U+0001"},
-		{"{\"a\":\"\\u0001u64:5\",\"b\":18446744073709551615}", 0, "U+0001"},
-		{"{\"a\":{\"b\":[[{\"c\":[[[[0]]]]}]]}}", 0, "a.b[0][0].c[0][0][0] is nested deeper than 8 levels"},
-		{"{\"a\":1 /* comment */}", 0, "line 1"},
-		{"\xef\xbb\xbf{}", 0, "line 1"},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		size_t len = cases[i].len ? cases[i].len : strlen(cases[i].text);
+	for (size_t i = 0; i < ARRAY_SIZE(hostile); i++) {
+		size_t len = hostile[i].len ? hostile[i].len : strlen(hostile[i].text);
 		/* Exactly as long as it says, for the sanitizer. */
 		auto_free char *exact = malloc(len ? len : 1);
 		json_t *root = NULL;
 		struct err err = {0};
 		int r;
 
-		memcpy(exact, cases[i].text, len);
+		memcpy(exact, hostile[i].text, len);
 		r = json_text_parse(&root, exact, len, MAX, DEPTH, &err);
-		if (r != -EINVAL || !strstr(err.msg, cases[i].want))
-			fail_msg("case %zu, %s: %d '%s', want '%s'", i, cases[i].text, r, err.msg, cases[i].want);
+		if (r != -EINVAL || !strstr(err.msg, hostile[i].want))
+			fail_msg("case %zu, %s: %d '%s', want '%s'", i, hostile[i].text, r, err.msg, hostile[i].want);
 		for (const char *p = err.msg; *p; p++)
 			assert_true(*p >= 0x20 && *p < 0x7f);
 		assert_null(root);
