@@ -134,6 +134,8 @@ static void open_console(void)
 	/* The level of an error, which "quiet" kernels print too. */
 	if (str_eq(console_path, "/dev/kmsg"))
 		log_set_prefix("<3>");
+	/* The host puts its own time to each line; ours is not set yet. */
+	log_omit_time();
 	log_init(fd, level, "agent", NULL);
 }
 

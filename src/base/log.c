@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -16,6 +17,7 @@ static struct {
 	const char *proc, *pod, *prefix;
 	void (*hook)(void *ctx, enum log_level level, const char *line);
 	void *hook_ctx;
+	bool no_time;
 } sink = {.fd = STDERR_FILENO, .level = LOG_INFO, .proc = "podvm"};
 
 static const char *const level_names[] = {
@@ -37,6 +39,11 @@ void log_init(int fd, enum log_level level, const char *proc, const char *pod)
 void log_set_prefix(const char *text)
 {
 	sink.prefix = text;
+}
+
+void log_omit_time(void)
+{
+	sink.no_time = true;
 }
 
 void log_set_hook(void (*fn)(void *ctx, enum log_level level, const char *line), void *ctx)
@@ -83,7 +90,7 @@ static size_t escape(char *dst, size_t size, const char *src)
 
 void log_write(enum log_level level, const char *fmt, ...)
 {
-	char text[LOG_LINE_MAX], line[LOG_LINE_MAX], when[31];
+	char text[LOG_LINE_MAX], line[LOG_LINE_MAX], when[31] = "";
 	const size_t max = sink.prefix ? PREFIXED_MAX : sizeof(line);
 	int saved = errno, n;
 	va_list ap;
@@ -99,9 +106,11 @@ void log_write(enum log_level level, const char *fmt, ...)
 		errno = saved;
 		return;
 	}
-	time_format(when, time_real_ns());
-	n = snprintf(line, sizeof(line), "%.8s%s %s %s%s%s%s: ", sink.prefix ? sink.prefix : "", when,
-		level_names[level], sink.proc, sink.pod ? "[" : "", sink.pod ? sink.pod : "", sink.pod ? "]" : "");
+	if (!sink.no_time)
+		time_format(when, time_real_ns());
+	n = snprintf(line, sizeof(line), "%.8s%s%s%s %s%s%s%s: ", sink.prefix ? sink.prefix : "", when,
+		*when ? " " : "", level_names[level], sink.proc, sink.pod ? "[" : "", sink.pod ? sink.pod : "",
+		sink.pod ? "]" : "");
 	if (n < 0 || (size_t)n >= max - 8)
 		n = 0;
 	n += (int)escape(line + n, max - (size_t)n - 1, text);

@@ -20,6 +20,9 @@ void log_init(int fd, enum log_level level, const char *proc, const char *pod);
 /* Every line begins with `text` (borrowed; at most 8 bytes), for a sink that wants one: "<3>" for the kernel's log. */
 void log_set_prefix(const char *text);
 
+/* No TIME in the lines: for a sink that has a better clock than this process. */
+void log_omit_time(void);
+
 /* With a hook, records go to it instead of the descriptor (the line without its newline). */
 void log_set_hook(void (*fn)(void *ctx, enum log_level level, const char *line), void *ctx);
 
