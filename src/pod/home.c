@@ -23,6 +23,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/utf8.h"
 #include "pod/host_cgroup.h"
 #include "pod/net.h"
@@ -384,6 +385,17 @@ int pod_home_write(const struct pod_home *home, json_t *state, struct err *err)
 	if (!text)
 		return err_set(err, ENOMEM, "write state: out of memory");
 	return file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600, err);
+}
+
+void pod_home_record(struct pod_home *home, json_t *state)
+{
+	struct err err = {0};
+	int r = state ? pod_home_write(home, state, &err) : err_set(&err, ENOMEM, "out of memory");
+
+	json_decref(state);
+	if (r < 0 && !home->stale)
+		log_warn("state of pod %s not written: %s; podvm ps and inspect show an older one", home->id, err.msg);
+	home->stale = r < 0;
 }
 
 int pod_home_netns(struct pod_home *home, const char *netns, struct err *err)

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/fd.h"
-#include "base/log.h"
 #include "oci/json.h"
 #include "pod/pod_impl.h"
 
@@ -132,7 +131,6 @@ json_t *sandbox_timings_json(const struct sandbox *sb)
 void record_write(struct pod *pod)
 {
 	json_t *containers = json_array(), *state;
-	struct err err = {0};
 
 	for (size_t i = 0; i < pod->spec->n_containers; i++)
 		(void)json_array_append_new(containers, container_json(&pod->containers[i]));
@@ -143,10 +141,5 @@ void record_write(struct pod *pod)
 		"source", json_lossy(pod->opts.source ? pod->opts.source : ""), "vm", sandbox_vm_json(&pod->sb),
 		"containers", containers, "ports", ports_json(pod), "volumes", volumes_json(pod), "timings",
 		sandbox_timings_json(&pod->sb));
-	/* A state that cannot be written (disk full) must not take the pod down: the old one stays readable. */
-	if (!state)
-		log_warn("state of pod %s not written: out of memory, ignoring", pod->sb.home.id);
-	else if (pod_home_write(&pod->sb.home, state, &err) < 0)
-		log_warn("state of pod %s not written: %s, ignoring", pod->sb.home.id, err.msg);
-	json_decref(state);
+	pod_home_record(&pod->sb.home, state);
 }

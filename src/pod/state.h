@@ -86,6 +86,7 @@ struct pod_home {
 	int lock_fd, owner_fd; /* owner_fd: pod/owner.h */
 	char run_dir[PATH_LEN], state_dir[PATH_LEN];
 	char netns[PATH_LEN]; /* ""; see pod_home_netns */
+	bool stale;	      /* the last pod_home_record failed */
 };
 
 /* Makes both folders with a new random id and takes the lock. -EEXIST: a pod of that name (and namespace) is running. */
@@ -99,6 +100,11 @@ int pod_home_named(struct pod_home *ret, const char *id, const char *ns, const c
 int pod_bury(const char *id, bool kill, struct err *err) must_check;
 /* Writes state.json. */
 int pod_home_write(const struct pod_home *home, json_t *state, struct err *err) must_check;
+/*
+ * The same for a pod that goes on in any case (disk full): the old state stays readable. The log is told once, until it works again.
+ * Consumes `state`; NULL: there was no memory for it.
+ */
+void pod_home_record(struct pod_home *home, json_t *state);
 /*
  * Keeps the path of the pod's network namespace in state.json, from now on: after a crash pod_reap removes there what
  * pod_net_open left.

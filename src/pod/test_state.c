@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -18,6 +19,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "base/log.h"
 
 static char dir[] = "/tmp/podvm-test-state.XXXXXX";
 
@@ -392,9 +394,39 @@ static void another_run_folder_s_pods_are_left_alone(void **state)
 	use_run("run");
 }
 
+static void count_line(void *ctx, enum log_level level, const char *line)
+{
+	++*(unsigned *)ctx;
+	assert_non_null(strstr(line, "not written: "));
+}
+
+static void a_record_that_cannot_be_written_is_told_once(void **state)
+{
+	struct pod_home home;
+	char path[PATH_LEN];
+	unsigned lines = 0;
+
+	assert_int_equal(pod_home_new(&home, "default", "full", NULL), 0);
+	assert_int_equal(pod_run_path(path, home.id, "state.json", NULL), 0);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	log_set_hook(count_line, &lines);
+	for (unsigned i = 0; i < 3; i++)
+		pod_home_record(&home, json_pack("{s:s}", "phase", "Running"));
+	assert_int_equal(lines, 1);
+	assert_int_equal(rmdir(path), 0);
+	pod_home_record(&home, json_pack("{s:s}", "phase", "Running"));
+	assert_int_equal(lines, 1);
+	pod_home_record(&home, NULL);
+	assert_int_equal(lines, 2);
+	log_set_hook(NULL, NULL);
+	pod_home_free(&home, false);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_record_that_cannot_be_written_is_told_once),
 		cmocka_unit_test(a_pod_is_alive_while_its_home_is_held),
 		cmocka_unit_test(a_crashed_pod_is_reaped_with_its_processes),
 		cmocka_unit_test(a_finished_pod_keeps_its_record_until_removed),

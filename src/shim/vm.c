@@ -48,7 +48,6 @@ void vm_record(struct shim *sh)
 {
 	static const char *const phases[] = {
 		[VM_NONE] = "Starting", [VM_STARTING] = "Starting", [VM_UP] = "Running", [VM_DOWN] = "Stopping"};
-	struct err err = {0};
 	json_t *state;
 
 	if (!sh->sb.loop)
@@ -60,11 +59,7 @@ void vm_record(struct shim *sh)
 		"source", "containerd", "vm", sandbox_vm_json(&sh->sb), "containers", tasks_json(sh), "ports",
 		json_array(), "volumes", json_array(), "timings", sandbox_timings_json(&sh->sb), "containerd",
 		"namespace", sh->args.ns, "id", sh->args.id, "cgroups", host_cgroup_json(sh->cgroup));
-	if (!state)
-		log_warn("state not written: out of memory, ignoring");
-	else if (pod_home_write(&sh->sb.home, state, &err) < 0)
-		log_warn("state not written: %s, ignoring", err.msg);
-	json_decref(state);
+	pod_home_record(&sh->sb.home, state);
 }
 
 uint32_t vm_pid(const struct shim *sh)
