@@ -3,7 +3,8 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <string.h>
+
+#include "base/libc.h"
 
 int err_set(struct err *err, int code, const char *fmt, ...)
 {

@@ -6,12 +6,12 @@
 #include "base/idle.h"
 
 #include <link.h>
-#include <malloc.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <time.h>
 
 #include "base/bytes.h"
+#include "base/heap.h"
 
 #define PERIOD_MIN_NS (2 * NS_PER_S)
 #define PERIOD_MAX_NS (64 * NS_PER_S)
@@ -52,7 +52,7 @@ static void on_timer(struct loop_timer *t)
 	} else {
 		if (idle->drop)
 			idle->drop(idle->ctx);
-		(void)malloc_trim(0);
+		heap_trim();
 		(void)dl_iterate_phdr(drop_segments, &page);
 		idle->period_ns = MIN_OF(idle->period_ns * 2, PERIOD_MAX_NS);
 	}

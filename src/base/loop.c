@@ -183,7 +183,7 @@ static void run_timers(struct loop *loop)
 
 int loop_turn(struct loop *loop, int timeout_ms)
 {
-	int n = epoll_wait(loop->epfd, loop->events, EVENTS_MAX, timer_wait_ms(loop, timeout_ms));
+	int n = epoll_pwait(loop->epfd, loop->events, EVENTS_MAX, timer_wait_ms(loop, timeout_ms), NULL);
 
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;

@@ -2,10 +2,9 @@
 #include "virtio/blk_io.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/uio.h>
 
 #include "base/bytes.h"
+#include "base/libc.h"
 
 bool blk_job_advance(struct blk_job *job, int64_t n)
 {

@@ -7,7 +7,6 @@
  * The entries of the submission array are the identity, written once.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/io_uring.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -15,6 +14,7 @@
 #include <sys/syscall.h>
 
 #include "base/bytes.h"
+#include "base/libc.h"
 #include "virtio/blk_io.h"
 
 #define RETRY_NS NS_PER_MS

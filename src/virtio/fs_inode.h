@@ -9,9 +9,9 @@
  *   freed                when nobody holds it
  */
 #include <stdbool.h>
-#include <sys/stat.h>
 
 #include "base/err.h"
+#include "base/libc.h"
 #include "virtio/fs_slots.h"
 
 /*

@@ -18,14 +18,12 @@
  * copy_file_range dup close clock_gettime
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/falloc.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/libc.h"
 #include "virtio/fs_int.h"
 
 #define YOUNG_NS 50000000 /* more than a tick of any kernel, and than what network file systems round to in practice */

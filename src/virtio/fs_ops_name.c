@@ -9,14 +9,12 @@
  * System calls: openat2 mknodat mkdirat symlinkat linkat unlinkat renameat2 statx umask setfsuid setfsgid
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/libc.h"
 #include "virtio/fs_int.h"
 
 /* The thread's umask is ours alone and stays as it is until a caller with another one comes. */

@@ -19,6 +19,7 @@ ALLOW(readlinkat)
 ALLOW(getdents64)
 ALLOW(lseek)
 ALLOW_EQUAL(fcntl, 1, F_DUPFD_CLOEXEC) /* FLUSH */
+ALLOW_EQUAL(fcntl, 1, F_SETFD)	       /* musl, behind the one above */
 
 /* Content. */
 ALLOW(preadv)

@@ -16,7 +16,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -24,6 +23,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "base/libc.h"
 
 #define MAP_ALL "0 0 4294967295"
 

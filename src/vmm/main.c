@@ -7,12 +7,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "base/heap.h"
 #include "virtio/vsock.h"
 #include "vmm/dial.h"
 #include "vmm/fs_thread.h"
@@ -211,14 +211,6 @@ static int run(struct vmm *v, struct err *err)
 	return -v->why.code;
 }
 
-/* Few threads and few bytes: one heap, and what is freed goes back soon. */
-static void small_heap(void)
-{
-	(void)mallopt(M_ARENA_MAX, 1);
-	(void)mallopt(M_TRIM_THRESHOLD, 64 * 1024);
-	(void)mallopt(M_TOP_PAD, 4096);
-}
-
 int main(int argc, char **argv)
 {
 	static struct vmm v;
@@ -241,7 +233,7 @@ int main(int argc, char **argv)
 		return probe_main();
 	log_init(STDERR_FILENO, v.opts.log_level, "vmm", v.opts.id);
 	(void)signal(SIGPIPE, SIG_IGN);
-	small_heap();
+	heap_small();
 	r = v.opts.vm ? run_machine(&v, &err) : run(&v, &err);
 	if (r < 0) {
 		log_error("%s", err.msg);

@@ -5,7 +5,7 @@
  */
 
 /* base/loop.c, base/fd.c, base/log.c */
-ALLOW(epoll_wait)
+ALLOW(epoll_pwait)
 ALLOW(epoll_ctl)
 ALLOW(read) /* eventfds, signalfd */
 ALLOW(write)
@@ -30,8 +30,12 @@ ALLOW(rt_sigprocmask)
 ALLOW(exit)
 ALLOW(exit_group)
 
-/* An assertion that fails: its message, and abort(3). Our own process is number 1 of its PID namespace. */
+/*
+ * An assertion that fails: its message, and abort(3): tkill with musl, tgkill with glibc. Our own process is number 1 of its PID
+ * namespace, and all that tkill can reach there.
+ */
 ALLOW(writev)
 ALLOW(getpid)
 ALLOW(gettid)
+ALLOW(tkill)
 ALLOW_EQUAL(tgkill, 0, 1)

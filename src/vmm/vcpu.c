@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "base/libc.h"
 #include "vmm/cpuid.h"
 #include "vmm/vm.h"
 
