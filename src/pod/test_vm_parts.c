@@ -297,6 +297,7 @@ static void args_of_a_guest(void **state)
 	assert_string_equal(after(&a, "-m"), "256M");
 	assert_non_null(strstr(after(&a, "-append"), " tsc_early_khz=2600000 tsc=reliable"));
 	assert_non_null(strstr(after(&a, "-append"), " noreplace-smp"));
+	assert_non_null(strstr(after(&a, "-append"), " preempt=none "));
 	assert_string_equal(after(&a, "-smp"), "cpus=1,maxcpus=2,sockets=1,cores=2,threads=1");
 	assert_non_null(strstr(after(&a, "-sandbox"), "spawn=deny"));
 	cfg.vcpus = 3;
