@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <time.h>
 
+#include "agent/pump.h" /* the guest's program reads and writes as much at once as the agent */
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/spawn.h"
@@ -96,7 +97,7 @@ static void start(struct rig *rig, const char *vmm, const char *kernel, const ch
 	/* A guest that measures the counter itself fails to on a busy machine, and is of no use then. */
 	tsc_sample(&tsc);
 	(void)snprintf(cmdline, sizeof(cmdline),
-		"console=ttyS0 reboot=t panic=-1 quiet cryptomgr.notests mitigations=off clearcpuid=rep_good "
+		"console=ttyS0 reboot=t panic=-1 quiet cryptomgr.notests preempt=none clearcpuid=rep_good "
 		"tsc_early_khz=%u tsc=reliable no_timer_check%s%s",
 		tsc_khz_since(&tsc), getenv("CMDLINE") ? " " : "", getenv("CMDLINE") ? getenv("CMDLINE") : "");
 	pair(vhost);
@@ -236,7 +237,7 @@ static void one_round(const struct rig *rig, int fd, enum io_op op, uint64_t byt
 
 	vsock_turn = fd != rig->serial;
 	(void)alarm(STALL_S + (op == IO_ECHO ? 0 : (unsigned)(bytes >> 20)));
-	s->took[i] = measure(fd, op, bytes, op == IO_ECHO ? 1 : CHUNK);
+	s->took[i] = measure(fd, op, bytes, op == IO_ECHO ? 1 : PUMP_CHUNK);
 	(void)alarm(0);
 	s->cpu[i] = cpu(rig) - before;
 }

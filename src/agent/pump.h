@@ -11,7 +11,11 @@
 #include "base/buf.h"
 #include "base/loop.h"
 
-#define PUMP_CHUNK (64u * 1024u)
+/*
+ * Not 64 KiB: what is written to a vsock socket at once becomes one packet, and with its headers that would not fit into 64 KiB
+ * of the kernel's memory. It would take 128 KiB, and clear them, for each.
+ */
+#define PUMP_CHUNK (60u * 1024u)
 
 enum pump_why {
 	PUMP_EOF,  /* the source ended and its last byte has been written */
