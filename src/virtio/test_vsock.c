@@ -581,6 +581,40 @@ static void a_batch_is_one_interrupt(void **state)
 	g_free(g);
 }
 
+/* Credit is told after half of it, before the rest is handled, and the interrupt for what was taken comes with it. */
+static void news_of_credit_does_not_wait_for_the_rest(void **state)
+{
+	static uint8_t data[65536];
+	struct guest *g = started();
+	uint32_t port;
+	int fd = connected(g, &port);
+	struct vsock_hdr h = g_hdr(GUEST_PORT, port, VSOCK_OP_RW);
+	unsigned rx, tx;
+	struct g_packet p;
+
+	g_post_rx(g, 8);
+	rx = g->t.signals[G_RX];
+	tx = g->t.signals[G_TX];
+	h.len = sizeof(data);
+	h.buf_alloc = VSOCK_BUF_ALLOC;
+	for (int i = 0; i < 3; i++)
+		g_add_tx(g, &h, data, sizeof(data));
+	assert_true(drv_publish(&g->q[G_TX]));
+	assert_int_equal(g_kick(g, G_TX), 0);
+	assert_int_equal((uint16_t)(drv_used_idx(&g->q[G_TX]) - g->q[G_TX].last_used), 2);
+	assert_int_equal(g->t.signals[G_TX] - tx, 0);
+	assert_int_equal(loop_turn(g->loop, 0), 0);
+	assert_int_equal(g->t.signals[G_RX] - rx, 1);
+	assert_int_equal(g->t.signals[G_TX] - tx, 1);
+	assert_true(g_recv(g, &p));
+	assert_int_equal(p.h.op, VSOCK_OP_CREDIT_UPDATE);
+	assert_int_equal(p.h.fwd_cnt, VSOCK_BUF_ALLOC / 2);
+	g_settle(g);
+	assert_int_equal((uint16_t)(drv_used_idx(&g->q[G_TX]) - g->q[G_TX].last_used), 3);
+	close(fd);
+	g_free(g);
+}
+
 /* ---- ends ---- */
 
 static void host_ends_first(void **state)
@@ -1037,6 +1071,7 @@ int main(void)
 		cmocka_unit_test(nothing_spins_without_room),
 		cmocka_unit_test(hungry_clients_share_the_buffers),
 		cmocka_unit_test(a_batch_is_one_interrupt),
+		cmocka_unit_test(news_of_credit_does_not_wait_for_the_rest),
 		cmocka_unit_test(a_full_ring_is_taken_whole),
 		cmocka_unit_test(host_ends_first),
 		cmocka_unit_test(guest_ends_first),

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What the three parts of the vsock device share: vsock.c (queues and packets), vsock_host.c (host sockets), vsock_conn.c. */
+/*
+ * What the parts of the vsock device share: vsock.c (queues, packets of the guest), vsock_rx.c (packets to the guest),
+ * vsock_host.c (host sockets), vsock_conn.c.
+ */
 #include "virtio/vsock.h"
 #include "virtio/vsock_conn.h"
 
 /* Refusals for packets that belong to no connection; more than these at once are dropped. */
 #define VSOCK_ORPHANS_MAX 64
+
+enum { VSOCK_RXQ, VSOCK_TXQ, VSOCK_EVENTQ, VSOCK_N_QUEUES };
 
 struct vsock_orphan {
 	uint32_t host_port, guest_port;
@@ -34,6 +39,11 @@ struct vsock {
 
 /* Has the queues served at the end of the turn. */
 void vsock_work(struct vsock *vs);
+
+/* ---- vsock_rx.c ---- */
+
+/* Serves the run queue and what was refused, as far as the guest gives buffers. 0, or -EPROTO: its driver broke a rule. */
+int vsock_rx_run(struct vsock *vs) must_check;
 
 /* ---- vsock_host.c ---- */
 
