@@ -14,18 +14,34 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 
-static int open_socket(const char *path, int flags, int *ret, struct err *err)
+/* No call on it takes longer than that; 0: for ever. */
+static void set_timeout(int fd, unsigned timeout_ms)
+{
+	struct timeval tv = {.tv_sec = timeout_ms / 1000, .tv_usec = (timeout_ms % 1000) * 1000};
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
+}
+
+/* timeout_ms 0: a socket that does not block. */
+static int open_socket(const char *path, unsigned timeout_ms, int *ret, struct err *err)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (timeout_ms ? 0 : SOCK_NONBLOCK), 0);
 
 	if (fd < 0)
 		return err_errno(err, "socket");
 	if (!str_copy(sa.sun_path, sizeof(sa.sun_path), path))
 		return err_set(
 			err, ENAMETOOLONG, "socket path '%s' is longer than %zu bytes", path, sizeof(sa.sun_path) - 1);
-	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
+	/* A listener that has stopped lets clients wait as soon as its backlog is full. */
+	if (timeout_ms)
+		set_timeout(fd, timeout_ms);
+	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
+		if (timeout_ms && errno == EAGAIN)
+			return err_set(err, ETIMEDOUT, "'%s' took no connection within %u ms", path, timeout_ms);
 		return err_errno(err, "connect to '%s'", path);
+	}
 	*ret = take_fd(&fd);
 	return 0;
 }
@@ -111,19 +127,16 @@ static int prepare(struct hvsock_dial *d, const struct stream_header *h, struct 
 static int connect_sync(
 	const char *path, unsigned port, const struct stream_header *h, unsigned timeout_ms, int *ret, struct err *err)
 {
-	struct timeval tv = {.tv_sec = timeout_ms / 1000, .tv_usec = (timeout_ms % 1000) * 1000};
-	struct timeval forever = {0};
 	uint64_t deadline = time_mono_ns() + (uint64_t)timeout_ms * NS_PER_MS;
 	struct hvsock_dial d = {.fd = -1};
 	auto_close int fd = -1;
 	int r = prepare(&d, h, err);
 
 	if (r == 0)
-		r = open_socket(path, 0, &fd, err);
+		r = open_socket(path, MAX_OF(timeout_ms, 1u), &fd, err);
 	if (r < 0)
 		return r;
 	d.fd = fd;
-	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
 	r = send_connect(fd, port, err);
 	while (r == 0) {
 		r = step(&d, err);
@@ -133,7 +146,7 @@ static int connect_sync(
 	}
 	if (r < 0)
 		return r;
-	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof(forever));
+	set_timeout(fd, 0);
 	*ret = take_fd(&fd);
 	return 0;
 }
@@ -194,7 +207,7 @@ int hvsock_dial_start(struct hvsock_dial *d, struct loop *loop, const char *path
 	int r = prepare(d, h, err);
 
 	if (r == 0)
-		r = open_socket(path, SOCK_NONBLOCK, &fd, err);
+		r = open_socket(path, 0, &fd, err);
 	if (r == 0)
 		r = send_connect(fd, port, err);
 	if (r == 0)

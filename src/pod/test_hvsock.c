@@ -135,11 +135,36 @@ static void the_same_on_a_loop(void **state)
 	loop_free(r.loop);
 }
 
+/* A VMM that has stopped: first it takes no line, then, with its backlog full, no connection. */
+static void a_stopped_vmm_times_out(void **state)
+{
+	struct sockaddr_un name = sa;
+	int stopped = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), waiting, fd;
+	struct err err;
+
+	assert_true(str_copy(name.sun_path + strlen(name.sun_path), 2, "2"));
+	assert_int_equal(bind(stopped, (struct sockaddr *)&name, sizeof(name)), 0);
+	assert_int_equal(listen(stopped, 0), 0);
+	assert_int_equal(hvsock_connect(name.sun_path, 1025, 50, &fd, &err), -ETIMEDOUT);
+	assert_non_null(strstr(err.msg, "did not answer on port 1025"));
+	waiting = accept(stopped, NULL, NULL);
+	assert_true(waiting >= 0);
+	close(waiting);
+	waiting = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(waiting, (struct sockaddr *)&name, sizeof(name)), 0);
+	assert_int_equal(hvsock_connect(name.sun_path, 1025, 50, &fd, &err), -ETIMEDOUT);
+	assert_non_null(strstr(err.msg, "took no connection within 50 ms"));
+	close(waiting);
+	close(stopped);
+	(void)unlink(name.sun_path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(answers),
 		cmocka_unit_test(the_same_on_a_loop),
+		cmocka_unit_test(a_stopped_vmm_times_out),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
