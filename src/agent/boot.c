@@ -15,17 +15,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vm_sockets.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 
 #include "agent/modules.h"
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "rpc/console.h"
 #include "rpc/stream.h"
 
 #define SECURE (MS_NOSUID | MS_NODEV | MS_NOEXEC)
@@ -201,6 +204,31 @@ int boot_vsock(struct agent *a, struct err *err)
 	log_debug("%u modules loaded", n);
 	modules_close(&m);
 	return r;
+}
+
+int boot_timer_arm(int *ret_fd, struct err *err)
+{
+	const struct itimerspec in = {.it_value.tv_nsec = (long)NS_PER_MS};
+	auto_close int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+
+	if (fd < 0 || timerfd_settime(fd, 0, &in, NULL) < 0)
+		return err_errno(err, "timer");
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+int boot_timer_check(int *fd, struct err *err)
+{
+	uint64_t deadline = time_mono_ns() + BOOT_TIMER_WAIT_MS * NS_PER_MS, n;
+	auto_close int timer = take_fd(fd);
+
+	/* Nothing that sleeps: it is the sleeping that may not end. */
+	while (read(timer, &n, sizeof(n)) < 0) {
+		if (time_mono_ns() > deadline)
+			return err_set(err, EIO, GUEST_NO_TIMER);
+		(void)sched_yield();
+	}
+	return 0;
 }
 
 int boot_root(int *ret_initramfs, struct err *err)

@@ -181,10 +181,23 @@ static int watch_all(struct agent *a, struct err *err)
 	return r;
 }
 
+/* Not a power-off: whoever started the machine may start it again. */
+static void check_timer(int *timer)
+{
+	struct err err = {0};
+
+	if (boot_timer_check(timer, &err) == 0)
+		return;
+	log_error("%s; resetting", err.msg);
+	(void)reboot(RB_AUTOBOOT);
+}
+
 static int boot(struct agent *a, struct err *err)
 {
-	int r = boot_root(&a->initramfs_fd, err);
+	int timer = -1, r = boot_timer_arm(&timer, err);
 
+	if (r == 0)
+		r = boot_root(&a->initramfs_fd, err);
 	if (r == 0)
 		r = boot_mounts(err);
 	open_console();
@@ -196,6 +209,8 @@ static int boot(struct agent *a, struct err *err)
 		r = make_tables(a, err);
 	if (r == 0)
 		r = watch_all(a, err);
+	if (r == 0)
+		check_timer(&timer);
 	if (r == 0)
 		r = boot_vsock(a, err);
 	if (r == 0)

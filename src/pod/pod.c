@@ -400,9 +400,15 @@ static int set_up(struct pod *pod, struct err *err)
 	return r;
 }
 
+static void on_restarted(void *ctx)
+{
+	record_write(ctx);
+}
+
 static int make_home(struct pod *pod, struct err *err)
 {
-	struct sandbox_callbacks cb = {.connected = on_connected, .up = on_up, .down = on_down, .ctx = pod};
+	struct sandbox_callbacks cb = {
+		.connected = on_connected, .up = on_up, .down = on_down, .restarted = on_restarted, .ctx = pod};
 	struct pod_home home;
 	int r = pod_home_new(&home, pod->spec->ns, pod->spec->name, err);
 

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "rpc/console.h"
 
 #define BOOT_TIMEOUT_MS 120000
 #define LOST_WAIT_NS NS_PER_S
@@ -248,6 +249,8 @@ static void on_console(void *ctx, const char *line, size_t len)
 	size_t n = MIN_OF(len, sizeof(text) - 1);
 	bool agent = memmem(line, MIN_OF(len, (size_t)64), " agent", 6) != NULL;
 
+	if (agent && !sb->agent && memmem(line, len, GUEST_NO_TIMER, strlen(GUEST_NO_TIMER)))
+		sb->no_timer = true;
 	podlog_write(sb->log, agent ? "agent" : "console", "-", line, len);
 	for (size_t i = 0; i < n; i++)
 		text[i] = (unsigned char)line[i] < 0x20 || (unsigned char)line[i] >= 0x7f ? '?' : line[i];
@@ -262,9 +265,37 @@ static void on_vm_log(void *ctx, const char *source, const char *line, size_t le
 	podlog_write(sb->log, source, "-", line, len);
 }
 
+/* Inside of the old VM's `ended`, which allows it. */
+static void start_again(struct sandbox *sb)
+{
+	struct sandbox_config cfg = sb->cfg;
+	struct err err = {0};
+
+	sb->restarts++;
+	sb->no_timer = false;
+	sandbox_note(sb, "the guest's kernel found no timer that works: the VM is started again");
+	timing_end(sb, sb->timing);
+	loop_timer_cancel(&sb->timer);
+	turn_end(&sb->turn);
+	hvsock_dial_cancel(&sb->agent_dial);
+	sb->driver->free(take_ptr(sb->vm));
+	if (sandbox_start(sb, &cfg, &err) < 0)
+		go_down(sb, true, "start the VM again: %s", err.msg);
+	else if (sb->cb.restarted)
+		sb->cb.restarted(sb->cb.ctx);
+}
+
 static void on_vm_ended(void *ctx, enum vm_end how, const char *why)
 {
-	go_down(ctx, true, "the VM ended: %s", why);
+	struct sandbox *sb = ctx;
+
+	if (!sb->no_timer || sb->over)
+		go_down(sb, true, "the VM ended: %s", why);
+	else if (sb->restarts < SANDBOX_RESTARTS_MAX)
+		start_again(sb);
+	else
+		go_down(sb, true, "the guest's kernel found no timer that works, %u times; the machine may be too busy",
+			sb->restarts + 1);
 }
 
 static int choose_size(struct sandbox *sb, const struct sandbox_config *cfg, struct err *err)
@@ -371,8 +402,10 @@ int sandbox_start(struct sandbox *sb, const struct sandbox_config *cfg, struct e
 {
 	int timing = timing_start(sb, "vm processes");
 	bool held = false;
-	int r = start_vm(sb, cfg, &held, err);
+	int r;
 
+	sb->cfg = *cfg;
+	r = start_vm(sb, cfg, &held, err);
 	timing_end(sb, timing);
 	if (r < 0)
 		return r;

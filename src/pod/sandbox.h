@@ -30,6 +30,7 @@
 #define SANDBOX_MEMORY_DEFAULT (UINT64_C(512) << 20)
 #define SANDBOX_MEMORY_MAX (UINT64_C(65536) << 20)
 #define TIMINGS_MAX 64
+#define SANDBOX_RESTARTS_MAX 3
 #define CONSOLE_TAIL 6
 #define CONSOLE_LINE 160
 
@@ -38,6 +39,8 @@ struct sandbox_callbacks {
 	void (*up)(void *ctx);
 	/* `why` is one readable line. vm_ended: the VM itself has ended, so its console's last lines may tell more. */
 	void (*down)(void *ctx, const char *why, bool vm_ended);
+	/* The VM was started again before it was up: its processes are others. May be NULL. */
+	void (*restarted)(void *ctx);
 	void *ctx;
 };
 
@@ -45,7 +48,7 @@ struct sandbox_config {
 	enum driver_choice driver;
 	unsigned vcpus;	       /* 0: one; at most SANDBOX_VCPUS_MAX are given */
 	uint64_t memory;       /* bytes for the containers; 0: SANDBOX_MEMORY_DEFAULT in all */
-	const char *share_dir; /* what the guest sees at GUEST_SHARE */
+	const char *share_dir; /* what the guest sees at GUEST_SHARE; as long as the sandbox */
 };
 
 struct timing {
@@ -71,7 +74,10 @@ struct sandbox {
 
 	struct hvsock_dial agent_dial;
 	struct ttrpc_client *agent; /* NULL when there is none */
-	struct turn turn;	    /* of an emulated guest, to boot */
+	struct sandbox_config cfg;  /* to start the VM again */
+	unsigned restarts;
+	bool no_timer;		 /* the agent said GUEST_NO_TIMER */
+	struct turn turn;	 /* of an emulated guest, to boot */
 	struct loop_timer timer; /* the bound on booting, or the moment that a lost agent waits for the VM's own end */
 	char lost[240];		 /* why the agent cannot be reached, until the VM says better */
 	bool up, over;
@@ -91,7 +97,9 @@ int sandbox_init(struct sandbox *sb, struct loop *loop, const struct pod_home *h
  * port forwarding there (pod/forward.h; where the kernel has no means for it the timeline says so). Undone by sandbox_stop. After a failure only sandbox_fini is allowed.
  */
 int sandbox_network(struct sandbox *sb, const char *netns, struct err *err) must_check;
-/* Starts the VM. Its folder share_dir must exist. After a failure only sandbox_fini is allowed. */
+/*
+ * Starts the VM, and up to SANDBOX_RESTARTS_MAX times again when the guest's kernel finds no timer (rpc/console.h). Its folder share_dir must exist. After a failure only sandbox_fini is allowed.
+ */
 int sandbox_start(struct sandbox *sb, const struct sandbox_config *cfg, struct err *err) must_check;
 /* Inside `connected`: the message's entropy, clock, share and network are filled in here. */
 int sandbox_configure(struct sandbox *sb, Podvm__Agent__V1__ConfigureRequest *req, struct err *err) must_check;

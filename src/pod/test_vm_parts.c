@@ -285,6 +285,14 @@ static const char *after(const struct qemu_args *a, const char *option)
 	return "";
 }
 
+static bool has(const struct qemu_args *a, const char *option)
+{
+	for (unsigned i = 0; i < a->n; i++)
+		if (str_eq(a->v[i], option))
+			return true;
+	return false;
+}
+
 static void args_of_a_guest(void **state)
 {
 	struct vm_config cfg = base_cfg;
@@ -300,6 +308,11 @@ static void args_of_a_guest(void **state)
 	assert_non_null(strstr(after(&a, "-append"), " preempt=none "));
 	assert_string_equal(after(&a, "-smp"), "cpus=1,maxcpus=2,sockets=1,cores=2,threads=1");
 	assert_non_null(strstr(after(&a, "-sandbox"), "spawn=deny"));
+	assert_false(has(&a, "-S"));
+	cfg.held = true;
+	assert_int_equal(qemu_args_fill(&a, "qemu", &cfg, 2600000, NULL), 0);
+	assert_true(has(&a, "-S"));
+	cfg.held = false;
 	cfg.vcpus = 3;
 	cfg.cmdline_extra = "podvm.x=1";
 	assert_int_equal(qemu_args_fill(&a, "qemu", &cfg, 2600000, NULL), 0);

@@ -267,10 +267,16 @@ int vm_start(struct shim *sh, const struct vm_wish *w, struct err *err)
 	return 0;
 }
 
+static void on_restarted(void *ctx)
+{
+	vm_record(ctx);
+}
+
 int vm_init(
 	struct shim *sh, struct loop *loop, const struct shim_args *args, const struct pod_home *home, struct err *err)
 {
-	struct sandbox_callbacks cb = {.connected = on_connected, .up = on_up, .down = on_down, .ctx = sh};
+	struct sandbox_callbacks cb = {
+		.connected = on_connected, .up = on_up, .down = on_down, .restarted = on_restarted, .ctx = sh};
 	char path[PATH_LEN];
 	int r;
 

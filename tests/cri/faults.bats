@@ -27,12 +27,21 @@ running_pod() {
 	C=$(start_container main 'i=0; while :; do echo $i; i=$((i+1)); sleep 0.1; done')
 }
 
+# truth COMMAND...: it becomes true soon after now: within 2 s on a quiet machine, which a busy one cannot show (CRI_TRUTH_MS, 10000).
+truth() {
+	local start=${EPOCHREALTIME/./} ms
+	wait_for 30 "$@"
+	ms=$(((${EPOCHREALTIME/./} - start) / 1000))
+	echo "# after $ms ms: $1" >&3
+	((ms <= ${CRI_TRUTH_MS:-10000}))
+}
+
 # The death of part NAME of a running pod.
 part_dies() {
 	running_pod
 	kill -9 "$(cri_pid "$1")"
-	wait_for 30 exited "$C"
-	wait_for 30 not_ready "$POD"
+	truth exited "$C"
+	truth not_ready "$POD"
 	run "$CRI" exec-sync --timeout 10 "$C" -- true
 	[ "$status" -ne 0 ]
 	run "$CRI" container "$C"
@@ -90,6 +99,69 @@ part_dies() {
 	if wait $runner; then
 		wait_for 30 not_ready "$(cat out)"
 	fi
+}
+
+# dies_during PART STEP: STEP is a command that is under way when PART is killed. It ends, somehow, and the pod with it.
+dies_during() {
+	local part=$1 step=$2 runner
+	cri_shared_pod
+	C=$(start_container main 'trap "echo asked" TERM; while :; do sleep 0.2; done')
+	cri_container late 'sleep 1000'
+	case $step in
+	create) "$CRI" run "$POD" late.json "$POD_JSON" ;;
+	exec) "$CRI" exec-sync --timeout 60 "$C" -- sleep 1000 ;;
+	stop) "$CRI" stop --grace 60 "$C" ;;
+	esac >out 2>&1 3>&- &
+	runner=$!
+	# What the step leaves in the guest is seen, or (create) it has just begun.
+	case $step in
+	exec) wait_for 30 in_guest "sleep 1000" ;;
+	stop) wait_for 30 stopping ;;
+	esac
+	kill -9 "$(cri_pid "$part")"
+	wait $runner || true
+	truth exited "$C"
+	truth not_ready "$POD"
+	cri_remove_all
+	cri_assert_clean 30
+}
+stopping() { log_text "$LOGS/main.log" | grep -q asked; }
+in_guest() { "$CRI" exec-sync --timeout 10 "$C" -- ps 2>/dev/null | grep -q "$1"; }
+
+@test "kill -9 of each part during create" {
+	for part in containerd-shim-podvm-v2 qemu-system-x86_64 podvm-vmm; do dies_during $part create; done
+}
+@test "kill -9 of each part during exec" {
+	for part in containerd-shim-podvm-v2 qemu-system-x86_64 podvm-vmm; do dies_during $part exec; done
+}
+@test "kill -9 of each part during stop" {
+	for part in containerd-shim-podvm-v2 qemu-system-x86_64 podvm-vmm; do dies_during $part stop; done
+}
+
+@test "containerd is killed while a container is created" {
+	cri_shared_pod
+	cri_container late 'sleep 1000'
+	"$CRI" run "$POD" late.json "$POD_JSON" >out 2>&1 3>&- &
+	runner=$!
+	made() {
+		local bundles=("$CONTAINERD_DIR"/run/io.containerd.runtime.v2.task/k8s.io/*)
+		((${#bundles[@]} > 1))
+	}
+	wait_for 10 made
+	containerd_kill KILL
+	wait $runner || true
+	containerd_launch
+	[ "$("$CRI" pod "$POD" | jq -r .state)" = SANDBOX_READY ]
+	[ "$(run_container again 'echo again')" = again ]
+}
+
+@test "a device process that hangs blocks nobody" {
+	running_pod
+	kill -STOP "$(cri_pid podvm-vmm)"
+	run "$CRI" exec-sync --timeout 2 "$C" -- true
+	[ "$status" -ne 0 ]
+	"$CRI" stop-pod "$POD"
+	"$CRI" rm-pod "$POD"
 }
 
 @test "a virtual machine that hangs blocks nobody" {

@@ -137,3 +137,45 @@ kill_at() { # PHASE PROCESS
 	done
 	assert_clean
 }
+
+# QEMU under a wrapper: its first $1 starts have a kernel that is told to do without its timer.
+no_timer_for() {
+	WRAPPER=$(mktemp -d /tmp/podvm-qemu-XXXXXX) # QEMU's own id must be able to execute it
+	chmod 777 "$WRAPPER"
+	cat >"$WRAPPER/qemu-system-x86_64" <<-S
+		#!/bin/bash
+		PATH=$PATH
+		n=\$(find $WRAPPER -name 'starts.*' | wc -l)
+		: >$WRAPPER/starts.\$n
+		for a; do
+			shift
+			[[ \${last:-} != -append || \$n -ge $1 ]] || a+=" nolapic_timer"
+			set -- "\$@" "\$a"
+			last=\$a
+		done
+		exec qemu-system-x86_64 "\$@"
+	S
+	chmod 755 "$WRAPPER/qemu-system-x86_64"
+}
+teardown() { rm -rf "${WRAPPER:-}"; }
+
+@test "a guest whose kernel finds no timer is started again, three times at most" {
+	"$PODVM" check | grep -q "emulat" || skip "the timer is measured under emulation only"
+	pod timer Never '{name: main, image: '"$IMAGE"', command: [sh, -c, "sleep 0.1; echo slept"]}'
+	no_timer_for 1
+	PATH=$WRAPPER:$PATH run "$PODVM" run -q timer.yaml
+	echo "$output"
+	[ "$status" = 0 ]
+	[[ $output == *slept* ]]
+	starts=("$WRAPPER"/starts.*)
+	[ ${#starts[@]} = 2 ]
+	rm -rf "$WRAPPER"
+	no_timer_for 99
+	PATH=$WRAPPER:$PATH run "$PODVM" run -q timer.yaml
+	echo "$output"
+	[ "$status" = 1 ]
+	[[ $output == *"no timer"*"4 times"* ]]
+	starts=("$WRAPPER"/starts.*)
+	[ ${#starts[@]} = 4 ]
+	assert_clean
+}
