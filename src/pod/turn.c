@@ -4,7 +4,7 @@
  * counter, whose frequency it was told, advances by 25 ticks of 4 ms. It looks at the counter in a loop, each time for one tick more. A
  * guest that is not scheduled for those 100 ms finds all ticks gone at once and its timer hardly moved: "APIC frequency too slow,
  * disabling apic timer". A machine without PIT and HPET then has no timer at all, boots nevertheless, and sleeps for ever in the first
- * nanosleep that it cannot be woken from by a device. 24 Pods started at once on two cores: 1 to 5 of them stood still.
+ * nanosleep that it cannot be woken from by a device. 24 Pods started at once on two cores: 5 stood still.
  *
  * Nobody can be told to wake the next one when a flock is dropped by a kill -9, so those who wait look again: rarely at first, often
  * when they have waited long, which is all the fairness there is.

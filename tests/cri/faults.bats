@@ -138,23 +138,6 @@ in_guest() { "$CRI" exec-sync --timeout 10 "$C" -- ps 2>/dev/null | grep -q "$1"
 	for part in containerd-shim-podvm-v2 qemu-system-x86_64 podvm-vmm; do dies_during $part stop; done
 }
 
-@test "containerd is killed while a container is created" {
-	cri_shared_pod
-	cri_container late 'sleep 1000'
-	"$CRI" run "$POD" late.json "$POD_JSON" >out 2>&1 3>&- &
-	runner=$!
-	made() {
-		local bundles=("$CONTAINERD_DIR"/run/io.containerd.runtime.v2.task/k8s.io/*)
-		((${#bundles[@]} > 1))
-	}
-	wait_for 10 made
-	containerd_kill KILL
-	wait $runner || true
-	containerd_launch
-	[ "$("$CRI" pod "$POD" | jq -r .state)" = SANDBOX_READY ]
-	[ "$(run_container again 'echo again')" = again ]
-}
-
 @test "a device process that hangs blocks nobody" {
 	running_pod
 	kill -STOP "$(cri_pid podvm-vmm)"

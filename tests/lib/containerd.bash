@@ -40,11 +40,14 @@ containerd_launch() {
 	PATH=${CONTAINERD_SHIMS:+$CONTAINERD_SHIMS:}$CONTAINERD_BIN:$ROOT/b/root/bin:$PATH setsid "$CONTAINERD_BIN/containerd" --config "$CONTAINERD_DIR/config.toml" \
 		>>"$CONTAINERD_DIR/log" 2>&1 </dev/null 3>&- &
 	echo $! >"$CONTAINERD_DIR/pid"
-	wait_for 30 test -S "$CONTAINERD_ADDRESS" && "$CRI" version >/dev/null || {
+	# Its socket is there before it has found its pods again.
+	wait_for 30 test -S "$CONTAINERD_ADDRESS" && wait_for 30 containerd_answers || {
 		tail -n 20 "$CONTAINERD_DIR/log"
 		return 1
 	}
 }
+
+containerd_answers() { "$CRI" version >/dev/null 2>&1; }
 
 # Ends the process and waits for it; shims and pods stay.
 containerd_kill() { # SIGNAL
