@@ -186,6 +186,27 @@ teardown() { assert_clean; }
 	[ ! -e host/no ]
 }
 
+@test "file work in a volume is as on a disk: renames, links, locks, deleted files, permissions, sparse files" {
+	mkdir bin && gcc -static -O2 -D_GNU_SOURCE -o bin/fs_stress "$ROOT/tests/guest/fs_stress.c"
+	cat >p.yaml <<-Y
+		apiVersion: v1
+		kind: Pod
+		metadata: {name: files}
+		spec:
+		  restartPolicy: Never
+		  volumes: [{name: bin, hostPath: {path: $PWD/bin}}, {name: tmp, emptyDir: {}}]
+		  containers:
+		  - name: main
+		    image: $IMAGE
+		    command: [/bin/fs/fs_stress, /work, "1"]
+		    volumeMounts: [{name: bin, mountPath: /bin/fs, readOnly: true}, {name: tmp, mountPath: /work}]
+	Y
+	run "$PODVM" run -q p.yaml
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[[ $output = *"ok locks"*"ok read locks"*"ok counting"*"ok fsx"* && $output != *FAILED* ]]
+}
+
 @test "links in a hostPath volume lead nowhere outside of it" {
 	mkdir host && echo secret >outside
 	ln -s "$PWD/outside" host/absolute && ln -s ../outside host/relative && ln -s /proc/self/root/etc/hostname host/magic

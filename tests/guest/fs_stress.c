@@ -600,6 +600,49 @@ static int locks(void)
 	return 0;
 }
 
+static void read_lock_child(int tell, int wait_for)
+{
+	struct flock fl = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+	int fd = open("lock", O_RDONLY | O_CLOEXEC);
+	char c;
+
+	if (fcntl(fd, F_SETLK, &fl) < 0 || write(tell, "l", 1) != 1 || read(wait_for, &c, 1) != 1)
+		_exit(1);
+	close(fd);
+	fd = open("lock", O_RDONLY | O_CLOEXEC);
+	if (write(tell, "c", 1) != 1 || read(wait_for, &c, 1) != 1)
+		_exit(2);
+	if (fcntl(fd, F_SETLK, &fl) < 0 || write(tell, "l", 1) != 1)
+		_exit(3);
+	(void)pause();
+}
+
+/* Locks on a descriptor that cannot write: they are there, and go when it is closed, or its process killed. */
+static int read_locks(void)
+{
+	struct flock wr = {.l_type = F_WRLCK, .l_whence = SEEK_SET}, un = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+	int to[2], from[2], fd, status;
+	pid_t pid;
+	char c;
+
+	NEED(put_file("lock", "0", 1) == 0 && pipe(to) == 0 && pipe(from) == 0);
+	fd = open("lock", O_RDWR | O_CLOEXEC);
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0)
+		read_lock_child(from[1], to[0]);
+	NEED(read(from[0], &c, 1) == 1);
+	FAILS(fcntl(fd, F_SETLK, &wr), EAGAIN);
+	NEED(write(to[1], "g", 1) == 1 && read(from[0], &c, 1) == 1);
+	NEED(fcntl(fd, F_SETLK, &wr) == 0 && fcntl(fd, F_SETLK, &un) == 0);
+	NEED(write(to[1], "g", 1) == 1 && read(from[0], &c, 1) == 1);
+	FAILS(fcntl(fd, F_SETLK, &wr), EAGAIN);
+	NEED(kill(pid, SIGKILL) == 0 && waitpid(pid, &status, 0) == pid);
+	NEED(fcntl(fd, F_SETLK, &wr) == 0);
+	close(fd);
+	return 0;
+}
+
 /* Four processes count up a number in a file, each time under a lock. */
 static int counting(void)
 {
@@ -737,6 +780,7 @@ static const struct {
 	{"folder", big_folder},
 	{"sparse", sparse},
 	{"locks", locks},
+	{"read locks", read_locks},
 	{"counting", counting},
 	{"program", program},
 	{"large", large_file},
