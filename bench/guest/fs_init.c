@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An /init that compares two virtio-fs devices, for bench/fs: loads the modules named in /modules/order, mounts the tags "ours" and
- * "theirs", does the same file work on both in turn, ROUNDS times (argument fs_rounds=N of the kernel), prints the medians in
- * lines that begin with "fs: ", and powers off. Lines "fs: @PHASE SIDE START" tell the host when a phase begins (START 1) and ends.
+ * "theirs", does the same file work on both in turn, ROUNDS times (argument fs_rounds=N of the kernel), prints the medians, also of
+ * the rounds' ratios, in lines that begin with "fs: ", and powers off. Lines "fs: @PHASE SIDE START" tell the host when a phase
+ * begins (START 1) and ends.
  *
  * What is dropped from memory before a phase is dropped for both sides, and what is read again was read on the same side just before.
  */
@@ -18,6 +19,7 @@
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -298,11 +300,16 @@ static void run(unsigned rounds)
 				printf("fs: @%zu %u 0\n", p, which);
 			}
 	for (size_t p = 0; p < N_PHASES && !failed; p++) {
-		double ours = median(took[p][0], rounds), theirs = median(took[p][1], rounds);
+		double ratio[ROUNDS_MAX], ours, theirs;
 
+		/* Of each round by itself: what else the machine does changes from one to the next. */
+		for (unsigned r = 0; r < rounds; r++)
+			ratio[r] = took[p][1][r] / took[p][0][r];
+		ours = median(took[p][0], rounds);
+		theirs = median(took[p][1], rounds);
 		printf("fs: %-24s ours %10.1f %-6s theirs %10.1f %-6s ratio %.2f\n", phases[p].name,
 			phases[p].amount / ours, phases[p].unit, phases[p].amount / theirs, phases[p].unit,
-			theirs / ours);
+			median(ratio, rounds));
 	}
 }
 
@@ -357,6 +364,7 @@ int main(void)
 		run(rounds_of_cmdline());
 	printf("fs: end\n");
 	(void)fflush(stdout);
+	(void)tcdrain(fileno(stdout)); /* or the end is lost */
 	(void)reboot(RB_POWER_OFF);
 	return 1;
 }
