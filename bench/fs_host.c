@@ -2,7 +2,7 @@
 /*
  * The host's half of bench/fs: starts QEMU with two virtio-fs devices, "ours" served by podvm-vmm and "theirs" by QEMU's
  * virtiofsd, each on its own folder, and prints what the guest says of them, and the processor time of each phase: of the server
- * alone ("server") and of QEMU with it ("all"), theirs to ours, sums of all rounds.
+ * alone ("server") and of QEMU with it ("all"), theirs to ours, the median of the rounds.
  *
  * Both keep names and attributes for a second, each with its defaults otherwise. virtiofsd's are cache=auto, no thread pool, no locks
  * and no ACLs, but extended attributes, which are asked for. VIRTIOFSD_OPTIONS=posix_acl,killpriv_v2,posix_lock,flock adds what podvm-vmm always does.
@@ -25,11 +25,13 @@
 #define START_NS (10 * UINT64_C(1000000000))
 #define QUEUE "1024" /* a request of 1 MiB needs 260 places */
 #define PHASES_MAX 32
+#define ROUNDS_MAX 20
 
 enum { OURS, THEIRS, QEMU, PROCS };
 
 struct phase_cpu {
-	double server[2], all[2]; /* seconds, by side */
+	double server[2][ROUNDS_MAX], all[2][ROUNDS_MAX]; /* seconds, by side and round */
+	unsigned rounds[2];
 };
 
 static _Noreturn void die(const char *what, const struct err *err)
@@ -161,11 +163,31 @@ static void on_mark(const char *line, const pid_t pids[PROCS], struct phase_cpu 
 	if (sscanf(line, "@%u %u %u", &phase, &side, &start) != 3 || phase >= PHASES_MAX || side > THEIRS)
 		die("cannot read a mark of the guest", NULL);
 	read_clocks(pids, now);
-	if (!start) {
-		cpu[phase].server[side] += now[side] - began[side];
-		cpu[phase].all[side] += now[side] - began[side] + now[QEMU] - began[QEMU];
+	if (!start && cpu[phase].rounds[side] < ROUNDS_MAX) {
+		unsigned round = cpu[phase].rounds[side]++;
+
+		cpu[phase].server[side][round] = now[side] - began[side];
+		cpu[phase].all[side][round] = now[side] - began[side] + now[QEMU] - began[QEMU];
 	}
 	memcpy(began, now, sizeof(began));
+}
+
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* The median of theirs to ours, round by round. */
+static double ratio_of(double v[2][ROUNDS_MAX], unsigned n)
+{
+	double ratio[ROUNDS_MAX] = {0};
+
+	for (unsigned r = 0; r < n; r++)
+		ratio[r] = v[THEIRS][r] / v[OURS][r];
+	qsort(ratio, n, sizeof(ratio[0]), by_size);
+	return n == 0 ? 0 : n % 2 ? ratio[n / 2] : (ratio[n / 2 - 1] + ratio[n / 2]) / 2;
 }
 
 /* Prints the guest's lines that are meant for us. 0 if it came to its end without a failure. */
@@ -188,8 +210,9 @@ static int relay(int console, const pid_t pids[PROCS])
 		}
 		line[strcspn(line, "\r\n")] = '\0';
 		if (strstr(line, " ratio ") && n < PHASES_MAX) {
-			(void)printf("%s server %.2f all %.2f\n", line + 4, cpu[n].server[1] / cpu[n].server[0],
-				cpu[n].all[1] / cpu[n].all[0]);
+			(void)printf("%s server %.2f all %.2f\n", line + 4,
+				ratio_of(cpu[n].server, cpu[n].rounds[THEIRS]),
+				ratio_of(cpu[n].all, cpu[n].rounds[THEIRS]));
 			n++;
 		} else if (!ended) {
 			(void)puts(line + 4);

@@ -466,7 +466,11 @@ static int xattrs(void)
 	char buf[4096];
 
 	NEED(put_file("f", "f", 1) == 0);
-	NEED(setxattr("f", "user.one", "value", 5, XATTR_CREATE) == 0);
+	if (setxattr("f", "user.one", "value", 5, XATTR_CREATE) < 0 && errno == EOPNOTSUPP) {
+		printf("   no user attributes here\n"); /* tmpfs before Linux 6.6 */
+		return 0;
+	}
+	NEED(getxattr("f", "user.one", NULL, 0) == 5);
 	FAILS(setxattr("f", "user.one", "x", 1, XATTR_CREATE), EEXIST);
 	NEED(getxattr("f", "user.one", buf, sizeof(buf)) == 5 && memcmp(buf, "value", 5) == 0);
 	FAILS(getxattr("f", "user.one", buf, 2), ERANGE);
