@@ -18,6 +18,7 @@
 
 #define KILL_WAIT_NS (5 * NS_PER_S)
 #define USAGE_EVERY_NS (10 * NS_PER_S)
+#define USAGE_PER_TURN 500 /* files: a millisecond or so */
 #define HOST_FILE_MAX 65536
 
 const char *pod_id(const struct pod *pod)
@@ -243,22 +244,27 @@ static void on_deadline(struct loop_timer *t)
 	pod_stop(pod, pod->message);
 }
 
+/* One volume after the other, some files a turn; when all were counted, again after a while. */
 static void on_usage(struct loop_timer *t)
 {
 	struct pod *pod = container_of(t, struct pod, usage_timer);
+	const struct kube_volume *v = &pod->spec->volumes[pod->usage_volume];
+	bool limited = v->kind == KUBE_VOLUME_EMPTY_DIR && !v->memory && v->size_limit;
 
-	for (size_t i = 0; i < pod->spec->n_volumes; i++) {
-		const struct kube_volume *v = &pod->spec->volumes[i];
-
-		if (v->kind != KUBE_VOLUME_EMPTY_DIR || v->memory || !v->size_limit ||
-			storage_volume_usage(&pod->storage, i) <= v->size_limit)
-			continue;
+	if (limited && pod->usage.depth == 0)
+		usage_begin(&pod->usage, storage_volume_open(&pod->storage, pod->usage_volume));
+	if (limited && !usage_step(&pod->usage, USAGE_PER_TURN)) {
+		loop_timer_set(pod->loop, &pod->usage_timer, 0, on_usage);
+		return;
+	}
+	if (limited && pod->usage.bytes > v->size_limit) {
 		(void)snprintf(pod->message, sizeof(pod->message),
 			"Evicted: emptyDir '%s' is larger than its sizeLimit", v->name);
 		pod_stop(pod, pod->message);
 		return;
 	}
-	loop_timer_set(pod->loop, &pod->usage_timer, USAGE_EVERY_NS, on_usage);
+	pod->usage_volume = (pod->usage_volume + 1) % pod->spec->n_volumes;
+	loop_timer_set(pod->loop, &pod->usage_timer, pod->usage_volume ? 0 : USAGE_EVERY_NS, on_usage);
 }
 
 static void watch_limits(struct pod *pod)
@@ -454,6 +460,7 @@ void pod_free(struct pod *pod)
 	loop_timer_cancel(&pod->deadline_timer);
 	loop_timer_cancel(&pod->usage_timer);
 	loop_timer_cancel(&pod->end_timer);
+	usage_end(&pod->usage);
 	storage_fini(&pod->storage);
 	sandbox_fini(&pod->sb, pod->opts.detached && pod->told_running);
 	free(pod->containers);

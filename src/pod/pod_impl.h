@@ -4,6 +4,7 @@
 #include "pod/pod.h"
 #include "pod/sandbox.h"
 #include "pod/storage.h"
+#include "pod/usage.h"
 
 #define LINE_MAX_LEN 8192
 
@@ -80,6 +81,8 @@ struct pod {
 	struct storage storage;
 	struct ports *ports;
 	struct loop_timer stop_timer, deadline_timer, usage_timer, end_timer;
+	struct usage usage;  /* of the volume that is being counted */
+	size_t usage_volume; /* its index */
 
 	enum pod_phase phase;
 	char message[240];

@@ -5,7 +5,6 @@
  */
 #include "pod/storage.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -17,8 +16,6 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 
-#define USAGE_FILES_MAX 200000
-#define USAGE_DEPTH_MAX 100
 #define TERMINATION_MAX 4096
 
 static int open_in(int root, const char *path, uint64_t flags)
@@ -458,47 +455,11 @@ char *storage_termination_message(struct storage *st, const char *id)
 	return text;
 }
 
-/* UINT64_MAX when the tree is too deep or has too many files to be counted: that is over any limit. */
-static uint64_t usage_of(int dirfd, unsigned depth, unsigned *files_left)
+int storage_volume_open(const struct storage *st, size_t volume)
 {
-	DIR *dir = fdopendir(dirfd);
-	uint64_t sum = 0;
-	struct dirent *e;
-	struct stat sb;
-
-	if (!dir) {
-		(void)close(dirfd);
-		return 0;
-	}
-	while (sum != UINT64_MAX && (e = readdir(dir))) {
-		if (str_eq(e->d_name, "..") || fstatat(dirfd, e->d_name, &sb, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		if (depth > USAGE_DEPTH_MAX || !*files_left) {
-			sum = UINT64_MAX;
-			break;
-		}
-		sum += (uint64_t)sb.st_blocks * 512;
-		--*files_left;
-		if (S_ISDIR(sb.st_mode) && !str_eq(e->d_name, ".")) {
-			int sub = openat(dirfd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-			uint64_t below = sub >= 0 ? usage_of(sub, depth + 1, files_left) : 0;
-
-			if (__builtin_add_overflow(sum, below, &sum))
-				sum = UINT64_MAX;
-		}
-	}
-	(void)closedir(dir);
-	return sum;
-}
-
-uint64_t storage_volume_usage(struct storage *st, size_t volume)
-{
-	unsigned files_left = USAGE_FILES_MAX;
 	char path[PATH_LEN];
-	int fd;
 
 	if (str_format(path, sizeof(path), NULL, "volumes/%s", st->pod->volumes[volume].name) < 0)
-		return 0;
-	fd = openat(st->share.fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? 0 : usage_of(fd, 0, &files_left);
+		return -ENAMETOOLONG;
+	return openat(st->share.fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }

@@ -50,5 +50,5 @@ void storage_paths_fini(struct storage_paths *paths);
 void storage_container_remove(struct storage *st, const char *id);
 /* The termination message, at most 4096 bytes, malloc'ed; NULL when there is none. */
 char *storage_termination_message(struct storage *st, const char *id);
-/* Bytes on disk of an emptyDir (index into pod->volumes); UINT64_MAX: too deep or too many files to be counted. */
-uint64_t storage_volume_usage(struct storage *st, size_t volume);
+/* The folder of a volume (index into pod->volumes); < 0: there is none. */
+int storage_volume_open(const struct storage *st, size_t volume) must_check;

@@ -20,6 +20,7 @@ setup() {
 teardown() {
 	"$CRI" rm-all "$POD"
 	local m
+	[[ ! -f listener ]] || kill "$(cat listener)"
 	for m in vol/sub vol src/inner src vol/below; do
 		mountpoint -q "$m" && umount "$m"
 	done
@@ -219,16 +220,40 @@ write_config() { # VERSION
 	[ "$(find vol -type f -name 'f*' | wc -l)" -eq 45 ]
 }
 
-@test "a socket of the host is refused with a message that says why" {
-	is_vm || skip "runc binds sockets"
+@test "sockets, fifos and devices of the host are refused with a message that says why" {
+	is_vm || skip "runc binds them"
 	socat "UNIX-LISTEN:$V/s.sock" - </dev/null 3>&- &
-	listener=$!
+	echo $! >listener # teardown ends it
 	wait_for 10 test -S "$V/s.sock"
-	cri_container sock 'true' "$(mount_of "$V/s.sock" /run/s.sock)"
-	run "$CRI" run "$POD" sock.json "$POD_JSON"
-	kill $listener
-	[ "$status" -eq 125 ]
-	[[ "$output" == *s.sock*socket* ]]
+	mkfifo vol/fifo
+	for source in "$V/s.sock" "$V/fifo" /dev/zero; do
+		name=refused-$(basename "$source" .sock)
+		cri_container "$name" 'true' "$(mount_of "$source" /run/it)"
+		run "$CRI" run "$POD" "$name.json" "$POD_JSON"
+		[ "$status" -eq 125 ]
+		echo "$output"
+		[[ "$output" == *"'/run/it'"*"'$source' is a socket, fifo or device of the node"*"default runtime class"* ]]
+	done
+}
+
+@test "/dev/shm: 64 MiB that the containers of a pod share; a volume in its place has its own size" {
+	c=$(start_container shm 'df -k /dev/shm | tail -1 | tr -s " " | cut -d" " -f2; echo hello >/dev/shm/f; exec sleep 1000')
+	run run_container shm2 'cat /dev/shm/f'
+	[ "$output" = hello ]
+	[ "$(log_text "$LOGS/shm.log")" = 65536 ]
+	mount -t tmpfs -o size=5m tmpfs vol
+	run run_container shm3 'df -k /dev/shm | tail -1 | tr -s " " | cut -d" " -f2; echo x >/dev/shm/g' "$(mount_of "$V" /dev/shm)"
+	[ "$output" = 5120 ]
+	[ "$(cat vol/g)" = x ]
+}
+
+@test "an image as a volume: its files, read-only" {
+	[[ $CONTAINERD_VERSION == 2 ]] || skip "containerd $CONTAINERD_VERSION has no image volumes"
+	run run_container image 'exec 2>&1; ls -d /img/bin/busybox; /img/bin/busybox echo runs; touch /img/x' \
+		".mounts += [{container_path: \"/img\", readonly: true, image: {image: \"$IMAGE\"}}]"
+	[ "${lines[0]}" = /img/bin/busybox ]
+	[ "${lines[1]}" = runs ]
+	[[ "${lines[2]}" == *"Read-only file system"* ]]
 }
 
 @test "mount propagation Bidirectional is refused with a message that says why" {
