@@ -4,12 +4,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "base/bytes.h"
 #include "vmm/layout.h"
 
-#define PAGE UINT64_C(4096)
 #define LARGE_PAGE (UINT64_C(2) << 20)
 
 int ram_alloc(uint8_t **ret, uint64_t size, bool huge, struct err *err)
@@ -63,25 +61,24 @@ static int read_at(uint8_t *dst, int fd, uint64_t off, uint64_t len, struct err 
 	return 0;
 }
 
+/* Large pages for what is about to be filled whole; without them, where the host has none, it is only slower. */
+static void prefer_large(const struct ram *ram, const uint8_t *dst, uint64_t len)
+{
+	uint64_t from = (uint64_t)(dst - ram->base) & ~(LARGE_PAGE - 1);
+	uint64_t to = ((uint64_t)(dst - ram->base) + len) & ~(LARGE_PAGE - 1);
+
+	if (to > from)
+		(void)madvise(ram->base + from, to - from, MADV_HUGEPAGE);
+}
+
 int ram_load(const struct ram *ram, gpa_t gpa, int fd, uint64_t off, uint64_t len, struct err *err)
 {
 	uint8_t *dst = guest_mem_at(&ram->mem, gpa, len);
-	uint64_t head = MIN_OF((PAGE - gpa % PAGE) % PAGE, len), whole = (len - head) & ~(PAGE - 1);
-	struct stat st;
-	int r;
 
 	if (!dst)
 		return err_set(err, EINVAL, "%" PRIu64 " bytes at 0x%" PRIx64 " are not inside guest memory", len, gpa);
-	if (fstat(fd, &st) < 0)
-		return err_errno(err, "size of the file");
-	/* What is mapped beyond the end of a file would be a fault at its first use. */
-	if (off > INT64_MAX || len > INT64_MAX - off || (off_t)(off + len) > st.st_size)
+	if (off > INT64_MAX || len > INT64_MAX - off)
 		return err_set(err, EINVAL, "bytes %" PRIu64 "+%" PRIu64 " are not inside the file", off, len);
-	if (!S_ISREG(st.st_mode) || off % PAGE != gpa % PAGE || !whole)
-		return read_at(dst, fd, off, len, err);
-	if (mmap(dst + head, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
-		    (off_t)(off + head)) == MAP_FAILED)
-		return err_errno(err, "map %" PRIu64 " bytes at %" PRIu64, whole, off + head);
-	r = read_at(dst, fd, off, head, err);
-	return r < 0 ? r : read_at(dst + head + whole, fd, off + head + whole, len - head - whole, err);
+	prefer_large(ram, dst, len);
+	return read_at(dst, fd, off, len, err);
 }

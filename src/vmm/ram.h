@@ -20,7 +20,8 @@ int ram_init(struct ram *ram, uint64_t size, bool huge, struct err *err) must_ch
 int ram_alloc(uint8_t **ret, uint64_t size, bool huge, struct err *err) must_check;
 
 /*
- * Puts bytes [off, off+len) of a file at gpa. Whole pages are mapped, private, so that all guests share them until they
- * write; the file must not change while a guest runs. -EINVAL: not inside guest memory, or not inside the file.
+ * Copies bytes [off, off+len) of a file to gpa, into large pages where they fit. Mapping them would be quicker only until the
+ * guest runs: a kernel patches nearly every page of its code while it boots, and each would be copied then, at the price of
+ * two faults. -EINVAL: not inside guest memory, or not inside the file.
  */
 int ram_load(const struct ram *ram, gpa_t gpa, int fd, uint64_t off, uint64_t len, struct err *err) must_check;

@@ -275,7 +275,7 @@ static void bad_kernels_are_refused(void **state)
 		{no_headers, "0 program headers"}, {many_headers, "65 program"}, {odd_headers, "57 bytes"},
 		{headers_far, "program headers"}, {headers_negative, "program headers"}, {segment_low, "below 1 MiB"},
 		{segment_high, "needs memory"}, {segment_wraps, "segment"}, {segment_huge, "segment"},
-		{more_in_file, "segment"}, {file_short, "not inside the file"}, {offset_far, "not inside the file"},
+		{more_in_file, "segment"}, {file_short, "the file ends at"}, {offset_far, "not inside the file"},
 		{no_note, "no PVH"}, {other_note, "no PVH"}, {other_name, "no PVH"}, {name_long, "no PVH"},
 		{desc_long, "no PVH"}, {desc_short, "no PVH"}, {notes_huge, "no PVH"}, {entry_outside, "entry point"}};
 	static struct image im;
