@@ -2,6 +2,7 @@
 /* What the engine tells others of a pod: state.json (see state.h) and the times of its start. */
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/fd.h"
 #include "oci/json.h"
 #include "pod/pod_impl.h"
@@ -32,7 +33,7 @@ char *pod_timings(const struct pod *pod)
 	for (unsigned i = 0; i < pod->sb.n_timings; i++) {
 		const struct timing *t = &pod->sb.timings[i];
 
-		last = t->end_ns > last ? t->end_ns : last;
+		last = MAX_OF(last, MAX_OF(t->start_ns, t->end_ns)); /* the last one may not have ended */
 		first = t->start_ns < first ? t->start_ns : first;
 	}
 	span = last > first ? last - first : 1;
