@@ -187,12 +187,15 @@ EOF
 	[ "$(exits 8)" = "$(exits 9)" ]
 }
 
-@test "a machine that is told what to be; disks and interfaces come and go; a reset ends it" {
+@test "a machine that is told what to be; CPUs on and off line; disks and interfaces come and go; a reset ends it" {
 	node
 	head -c 4M /dev/urandom >disk
 	head -c 2M /dev/urandom >second
 	disk=$(sum <disk) second=$(sum <second)
 	initramfs '
+		say cpus $(cat /sys/devices/system/cpu/present /sys/devices/system/cpu/online)
+		echo 1 >/sys/devices/system/cpu/cpu1/online && say more cpus $(cat /sys/devices/system/cpu/online)
+		echo 0 >/sys/devices/system/cpu/cpu1/online && say fewer cpus $(cat /sys/devices/system/cpu/online)
 		say waits $(ls /sys/block | grep vd)
 		while [ ! -b /dev/vda ]; do sleep 0.2; done
 		say disk $(cat /sys/block/vda/serial) $(md5sum </dev/vda)
@@ -217,7 +220,7 @@ EOF
 		start --explain
 		send {"id":1,"op":"pause"}
 		send {"id":2,"op":"start"}
-		send {"id":3,"op":"configure","kernel":0,"initrd":"1","console":2,"memory":256,"cmdline":"$CMDLINE reboot=acpi"} kernel initrd console
+		send {"id":3,"op":"configure","kernel":0,"initrd":"1","console":2,"memory":256,"cmdline":"$CMDLINE reboot=acpi maxcpus=1"} kernel initrd console
 		send {"id":4,"op":"configure","hotplug-ports":2,"rng":true,"vcpus":2}
 		send {"id":5,"op":"configure","hotplug-ports":99}
 		send {"id":6,"op":"configure","no-jail":true}
@@ -232,20 +235,24 @@ EOF
 		send {"id":13,"op":"add-device","kind":"disk","name":"data2","fd":0}
 		console T: pinged
 		send {"id":14,"op":"remove-device","name":"data1"}
+		send {"id":15,"op":"remove-device","name":"net1"}
+		send {"id":16,"op":"remove-device","name":"data1"}
 		event data1
-		console T: disk gone
-		send {"id":15,"op":"remove-device","name":"data1"}
-		send {"id":16,"op":"remove-device","name":"net1"}
 		event net1
 		console T: interface gone
+		send {"id":18,"op":"remove-device","name":"data1"}
 		send {"id":17,"op":"add-device","kind":"disk","name":"data2","fd":0,"read-only":true} second
 		console T: again
 EOF
 	cat console
 	[ "$status" -eq 3 ]
 	# What the owner was told, a letter each.
-	[ "$(grep -o '"id":[0-9]*,"ok":[a-z]*\(,"code":"[A-Z]*"\)\?' <<<"$output" | sed 's/.*"ok":true/+/; s/.*"code":"\(.\).*/\1/' | tr -d '\n')" = "SI++II+S++FFI+F++" ]
+	[ "$(grep -o '"id":[0-9]*,"ok":[a-z]*\(,"code":"[A-Z]*"\)\?' <<<"$output" | sed 's/.*"ok":true/+/; s/.*"code":"\(.\).*/\1/' | tr -d '\n')" = "SI++II+S++FFI+++F+" ]
 	[[ $output == *'{"event":"removed","name":"data1"}'*'{"event":"removed","name":"net1"}'* ]]
+	# vCPUs are there from the start; the guest takes them on and off line.
+	grep -q '^cpus 0-1 0$' <<<"$said"
+	grep -q '^more cpus 0-1$' <<<"$said"
+	grep -q '^fewer cpus 0$' <<<"$said"
 	grep -q '^waits$' <<<"$said"
 	grep -q "^disk data1 $disk -$" <<<"$said"
 	[ "$(head -c 256K disk | tr -d '\0' | wc -c)" -eq 0 ]

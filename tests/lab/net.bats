@@ -43,6 +43,10 @@ teardown() {
 		[ "$(within "$from" socat -t 20 - "TCP4:$a:7000" <<<"tcp from $from")" = "tcp from $from" ]
 		[ "$(within "$from" socat -t 5 - "UDP4:$a:7000" <<<"udp from $from")" = "udp from $from" ]
 	done
+	# By our own monitor's device, with offloads, both ways at once: the peer sends back what it gets.
+	[[ "$("$PODVM" logs --all iv)" == *"driver vmm"* ]]
+	head -c 2M /dev/urandom >sent
+	within node socat -t 60 - "TCP4:$a:7000" <sent | cmp - sent
 	for to in 250 251; do "$PODVM" exec iv -- ping -q -c 2 -W 10 10.91.0.$to; done
 	"$PODVM" rm -f iv
 }
