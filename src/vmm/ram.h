@@ -21,7 +21,7 @@ int ram_alloc(uint8_t **ret, uint64_t size, bool huge, struct err *err) must_che
 
 /*
  * Copies bytes [off, off+len) of a file to gpa, into large pages where they fit. Mapping them would be quicker only until the
- * guest runs: a kernel patches nearly every page of its code while it boots, and each would be copied then, at the price of
+ * guest runs: a kernel writes to three in four pages of its code while it boots, and each would be copied then, at the price of
  * two faults. -EINVAL: not inside guest memory, or not inside the file.
  */
 int ram_load(const struct ram *ram, gpa_t gpa, int fd, uint64_t off, uint64_t len, struct err *err) must_check;
