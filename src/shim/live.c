@@ -38,6 +38,7 @@ struct live {
 	struct task *task;
 	struct live_folder *folders;
 	size_t n;
+	uint64_t bytes;	   /* at the beginning, of all */
 	uint32_t call_id;  /* 0: none under way */
 	bool made;	   /* the first copies are there */
 	unsigned failures; /* in a row */
@@ -115,25 +116,27 @@ static bool is_of_links(int dir)
 	struct dirent *d;
 
 	while (good && (d = readdir(list))) {
+		good = ++n <= LIVE_FILES_MAX;
 		if (str_has_prefix(d->d_name, "..") || str_eq(d->d_name, "."))
 			continue;
-		good = ++n <= LIVE_FILES_MAX && read_link(dir, d->d_name, target, sizeof(target)) &&
-		       str_has_prefix(target, "..data/") && str_eq(target + strlen("..data/"), d->d_name);
+		good = good && read_link(dir, d->d_name, target, sizeof(target)) && str_has_prefix(target, "..data/") &&
+		       str_eq(target + strlen("..data/"), d->d_name);
 	}
 	if (list)
 		(void)closedir(list);
 	return good;
 }
 
-bool live_recognise(int dir, char *ret, size_t ret_size, bool *ret_large)
+int live_recognise(int dir, char *ret, size_t ret_size, uint64_t *ret_bytes)
 {
 	struct sizes s = {0};
 
-	*ret_large = false;
 	if (!read_data(dir, ret, ret_size) || !is_of_links(dir))
-		return false;
-	*ret_large = !measure(dir, ret, 0, &s);
-	return !*ret_large;
+		return 0;
+	if (!measure(dir, ret, 0, &s))
+		return -EFBIG;
+	*ret_bytes = s.bytes;
+	return 1;
 }
 
 /* ---- events ---- */
@@ -184,6 +187,15 @@ static int open_watch(struct shim *sh, struct err *err)
 	return r;
 }
 
+static uint64_t pod_bytes(const struct shim *sh)
+{
+	uint64_t sum = 0;
+
+	for (const struct task *t = sh->tasks; t; t = t->next)
+		sum += t->live ? t->live->bytes : 0;
+	return sum;
+}
+
 void live_fini(struct shim *sh)
 {
 	int fd = sh->live_src.fd;
@@ -196,7 +208,7 @@ void live_fini(struct shim *sh)
 
 /* ---- folders ---- */
 
-static int add(struct task *t, size_t i, int wd, struct err *err)
+static int add(struct task *t, size_t i, int wd, uint64_t bytes, struct err *err)
 {
 	struct live_folder *more;
 
@@ -206,8 +218,16 @@ static int add(struct task *t, size_t i, int wd, struct err *err)
 	if (!more)
 		return err_set(err, ENOMEM, "out of memory");
 	t->live->task = t;
+	t->live->bytes += bytes;
 	t->live->folders = more;
 	more[t->live->n++] = (struct live_folder){.index = (uint32_t)i, .wd = wd, .dirty = true};
+	return 0;
+}
+
+/* It stays a bind of the host's folder. */
+static int without(const struct task *t, size_t i, const char *why)
+{
+	log_warn("task %s: volume %zu: %s; inotify in the guest will not tell of its changes", t->id, i, why);
 	return 0;
 }
 
@@ -216,29 +236,26 @@ int live_take(struct task *t, size_t i, const char *within, char guest[PATH_LEN]
 	struct shim *sh = t->shim;
 	char path[PATH_LEN * 2], data[NAME_MAX + 1];
 	auto_close int dir = openat(sh->share.fd, within, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	bool large;
+	uint64_t bytes = 0;
 	int wd, r;
 
-	if (dir < 0 || i > UINT16_MAX || !live_recognise(dir, data, sizeof(data), &large)) {
-		if (dir >= 0 && large)
-			log_info("task %s: volume %zu is larger than a copy may be: inotify in the guest will not tell "
-				 "of its changes",
-				t->id, i);
+	if (dir < 0 || i > UINT16_MAX || (t->live && t->live->n == FOLDERS_MAX))
 		return 0;
-	}
-	if (t->live && t->live->n == FOLDERS_MAX)
-		return 0;
-	r = open_watch(sh, err);
-	if (r == 0)
-		r = str_format(path, sizeof(path), err, "%s/%s", sh->share.path, within);
+	r = live_recognise(dir, data, sizeof(data), &bytes);
+	if (r == -EFBIG || (r > 0 && bytes + pod_bytes(sh) > LIVE_POD_BYTES_MAX))
+		return without(t, i, "larger than a copy may be, or the pod's copies are");
+	if (r <= 0)
+		return r;
+	r = str_format(path, sizeof(path), err, "%s/%s", sh->share.path, within);
 	if (r < 0)
 		return r;
+	/* Root's limits on instances and watches are shared with all that runs on the node. */
+	if (open_watch(sh, err) < 0)
+		return without(t, i, err->msg);
 	wd = inotify_add_watch(sh->live_src.fd, path, WATCHED);
-	if (wd < 0) /* the user's limit on watches: then it is as without us */
-		return log_warn("task %s: watch a volume: %s; inotify in the guest will not tell of its changes", t->id,
-			       strerror(errno)),
-		       0;
-	r = add(t, i, wd, err);
+	if (wd < 0)
+		return without(t, i, strerror(errno));
+	r = add(t, i, wd, bytes, err);
 	if (r == 0)
 		r = str_format(guest, PATH_LEN, err, GUEST_LIVE "/%s/%zu", t->agent_id, i);
 	return r < 0 ? r : 1;

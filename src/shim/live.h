@@ -14,12 +14,14 @@
 /* What a copy may have at its beginning; it may grow to twice that, then it stays as it is (logged). */
 #define LIVE_FILES_MAX 2048u
 #define LIVE_BYTES_MAX (4u << 20)
+/* And those of a pod together, so that two generations of each fit into the agent's 64 MiB; what comes later is bound as it is. */
+#define LIVE_POD_BYTES_MAX (24u << 20)
 
 /*
- * The data folder (ret, ret_size > 255) of the volume `dir` when it is one that the kubelet's atomic writer keeps: true. False: it is
- * anything else, or more than a copy may hold (*ret_large).
+ * The data folder (ret, ret_size > 255) of the volume `dir` when it is one that the kubelet's atomic writer keeps: 1, and *ret_bytes is
+ * what its files have. 0: it is anything else. -EFBIG: it is more than a copy may hold.
  */
-bool live_recognise(int dir, char *ret, size_t ret_size, bool *ret_large);
+int live_recognise(int dir, char *ret, size_t ret_size, uint64_t *ret_bytes) must_check;
 /*
  * Volume `i` of the task, bound at `within` in the share, is to be a copy if it is of that kind: 1, and `guest` becomes the copy's path.
  * 0: it is not; -errno.

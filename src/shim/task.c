@@ -239,7 +239,7 @@ static int bind_mount(void *ctx, size_t i, struct spec_mount *m, char ret_guest[
 	t->n_mounts = i + 1;
 	r = rootfs_bind(&t->shim->share, &t->shim->host, t->agent_id, i, m, ret_guest, err);
 	/* What changes below it, or is written to, has to be the folder itself. */
-	if (r < 0 || !(m->read_only || m->recursive) || m->follow || m->guest_writable)
+	if (r < 0 || m->huge_page || !(m->read_only || m->recursive) || m->follow || m->guest_writable)
 		return r;
 	r = live_take(t, i, ret_guest + strlen(GUEST_SHARE "/"), ret_guest, err);
 	return r < 0 ? r : 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which volumes are taken for ones that the kubelet's atomic writer keeps. */
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -36,18 +37,17 @@ static int remove_folder(void **state)
 	return dir_remove_all(AT_FDCWD, top, NULL);
 }
 
-/* 1: it is one; 0: it is not; -1: it is too large. */
+/* As live_recognise. */
 static int recognise(void)
 {
 	char data[300];
-	bool large;
+	uint64_t bytes = 0;
+	int r = live_recognise(dir, data, sizeof(data), &bytes);
 
-	if (live_recognise(dir, data, sizeof(data), &large)) {
+	if (r > 0)
 		assert_string_equal(data, "..v1");
-		assert_false(large);
-		return 1;
-	}
-	return large ? -1 : 0;
+	assert_true(bytes <= LIVE_BYTES_MAX);
+	return r;
 }
 
 static void the_kubelets(void **state)
@@ -91,7 +91,7 @@ static void large_ones(void **state)
 	assert_int_equal(ftruncate(fd, LIVE_BYTES_MAX), 0);
 	assert_int_equal(recognise(), 1);
 	assert_int_equal(ftruncate(fd, LIVE_BYTES_MAX + 1), 0);
-	assert_int_equal(recognise(), -1);
+	assert_int_equal(recognise(), -EFBIG);
 	(void)close(fd);
 	assert_int_equal(unlinkat(dir, "..v1/sub/large", 0), 0);
 	for (unsigned i = 0; i < LIVE_FILES_MAX - 2; i++) {
@@ -100,7 +100,7 @@ static void large_ones(void **state)
 	}
 	assert_int_equal(recognise(), 1);
 	assert_int_equal(mknodat(dir, "..v1/one-more", S_IFREG | 0644, 0), 0);
-	assert_int_equal(recognise(), -1);
+	assert_int_equal(recognise(), -EFBIG);
 }
 
 static void a_fifo_is_no_file_of_the_kubelets(void **state)

@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/heap.h"
+#include "base/relro.h"
 #include "virtio/vsock.h"
 #include "vmm/dial.h"
 #include "vmm/fs_thread.h"
@@ -218,6 +219,10 @@ int main(int argc, char **argv)
 	int r;
 
 	log_init(STDERR_FILENO, LOG_INFO, "vmm", NULL);
+	if (relro_protect(&err) < 0) {
+		log_error("%s", err.msg);
+		return VMM_FAILED;
+	}
 	if (options_parse(argc, argv, &v.opts, &err) < 0) {
 		log_error("%s", err.msg);
 		return EXIT_USAGE;

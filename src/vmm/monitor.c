@@ -155,7 +155,7 @@ int monitor_start(struct monitor *m, const struct options *opts, struct loop *lo
 	phase(m, PHASE_START);
 	if (r == 0 && opts->control >= 0)
 		r = control_attach(&m->control, m, opts->paused, err);
-	if (r == 0 && !opts->paused)
+	if (r == 0 && !opts->paused && !m->control.paused) /* a "pause" may have come behind the "start" */
 		vm_resume(&m->vm);
 	return r;
 }

@@ -113,6 +113,20 @@ setup() {
 	wait_for 30 rss
 }
 
+@test "the device process has its relocated tables read-only" {
+	local pid base start size range mode seen=0
+	pid=$(jq -r '.vm.processes[] | select(.name == "vmm") | .pid' "$PODVM_RUN/pods/$ID/state.json")
+	read -r start size < <(readelf -lW "$(dirname "$PODVM")/../libexec/podvm/podvm-vmm" | awk '$1 == "GNU_RELRO" {print $3, $6}')
+	base=$((0x$(grep -m1 podvm-vmm "/proc/$pid/maps" | cut -d- -f1)))
+	while read -r range mode _; do
+		((0x${range%-*} < base + start + size && 0x${range#*-} > base + start)) || continue
+		seen=1
+		echo "$range $mode"
+		[[ $mode == r--p ]]
+	done <"/proc/$pid/maps"
+	((seen))
+}
+
 @test "a pod is found by name, id and the beginning of its id; others are an error" {
 	for what in web "$ID" "${ID:0:6}"; do
 		"$PODVM" inspect "$what" >/dev/null
