@@ -52,11 +52,13 @@ tty_pod() {
 	done
 }
 
+# The first restart comes at once, the second after 10 seconds: in them nobody reads.
 @test "run, tty: while no container reads, Ctrl-C stops the pod" {
 	pod reader Always "$(sh_container main "trap '' INT; read x; echo got \$x" | sed 's/}$/, stdin: true, tty: true}/')"
 	run "$PTY" 'mode raw
 		type word\r
 		wait got word
+		press more\r for got more
 		press \x03 for stopping' -- "$PODVM" run reader.yaml
 	echo "$output"
 	[ "$status" -eq 0 ]
