@@ -312,6 +312,20 @@ int pod_home_named(struct pod_home *ret, const char *id, const char *ns, const c
 	return r;
 }
 
+void pod_await_end(const char *id, unsigned ms)
+{
+	auto_pod_entry struct pod_entry e = {0};
+	struct pollfd pfd = {.events = POLLIN};
+	auto_close int fd = -1;
+
+	if (!pod_id_valid(id) || pod_entry_load(&e, id) < 0 || !e.alive)
+		return;
+	fd = pod_process_open((pid_t)pod_state_number(&e, "pid"), pod_state_number(&e, "startTicks"));
+	pfd.fd = fd;
+	if (fd >= 0)
+		(void)poll(&pfd, 1, (int)ms);
+}
+
 int pod_bury(const char *id, bool kill, struct err *err)
 {
 	auto_close int lock = -1;

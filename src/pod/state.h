@@ -96,6 +96,8 @@ int pod_home_new(struct pod_home *ret, const char *ns, const char *name, struct 
  * 1: a pod with that id is alive.
  */
 int pod_home_named(struct pod_home *ret, const char *id, const char *ns, const char *name, struct err *err) must_check;
+/* Gives a pod's supervisor `ms` milliseconds at most to end by itself. */
+void pod_await_end(const char *id, unsigned ms);
 /* Removes everything of a pod that is not alive; of one that is alive only with `kill`, after its processes. 1: alive. */
 int pod_bury(const char *id, bool kill, struct err *err) must_check;
 /* Writes state.json. */

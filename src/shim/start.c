@@ -17,6 +17,7 @@
 
 #define STDIN_MAX (1u << 20)
 #define BACKLOG 64
+#define QUIT_GRACE_MS 1500 /* containerd gives "delete" 5 s */
 
 void shim_pod_id(char dst[POD_ID_LEN + 1], const char *ns, const char *id)
 {
@@ -356,6 +357,12 @@ int shim_delete(struct shim_args *args, struct err *err)
 	if (read_bundle(args, &b, NULL) < 0)
 		(void)str_copy(b.group, sizeof(b.group), args->id);
 	shim_pod_id(pod, args->ns, b.group);
+	/*
+	 * containerd 1.6 can take a shim for dead because it closed its own connection for one task, while over another one it is
+	 * about to delete the next: killed in that, the deletion fails, and that container stays "running" until a retry.
+	 */
+	if (b.kind != SPEC_CONTAINER)
+		pod_await_end(pod, QUIT_GRACE_MS);
 	/* A container has nothing of its own outside of its pod's shim. */
 	r = pod_bury(pod, b.kind != SPEC_CONTAINER, err);
 	if (r < 0)

@@ -176,7 +176,7 @@ EOF
 	grep -q '^pinged$' <<<"$said"
 	# Many segments went in one frame; of those that came the average is more than one can have; none had a bad checksum.
 	read -r _ tx rx < <(grep '^saved ' <<<"$said")
-	[ "$tx" -gt 500 ]
+	[ "$tx" -gt 100 ]
 	[ "$rx" -gt 1500 ]
 	grep -q "^out $(sum <got) -$" <<<"$said"
 	grep -q "^in $(sum <sent) - 0$" <<<"$said"
