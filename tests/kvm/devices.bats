@@ -174,9 +174,9 @@ EOF
 	[ "$status" -eq 4 ]
 	grep -q '^eth0 02:00:00:00:00:02 1400$' <<<"$said"
 	grep -q '^pinged$' <<<"$said"
-	# Many segments went in one frame; of those that came the average is more than one can have; none had a bad checksum.
-	read -r _ tx rx < <(grep '^saved ' <<<"$said")
-	[ "$tx" -gt 100 ]
+	# The average of the frames that came is more than one segment can have; none had a bad checksum. How many segments went in one
+	# frame (the first number) is printed only: it depends on the guest's pace, and on a quick machine nc sends each by itself.
+	read -r _ _ rx < <(grep '^saved ' <<<"$said")
 	[ "$rx" -gt 1500 ]
 	grep -q "^out $(sum <got) -$" <<<"$said"
 	grep -q "^in $(sum <sent) - 0$" <<<"$said"
