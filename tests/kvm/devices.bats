@@ -122,10 +122,10 @@ owner() {
 		dd if=/dev/urandom of=/tmp/x bs=1M count=4 2>/dev/null
 		say out $(md5sum </tmp/x)
 		nc 10.9.0.1 7000 </tmp/x && say sent
+		before=$(cat /sys/class/net/eth0/statistics/rx_packets)
 		nc 10.9.0.1 7001 </dev/null >/tmp/y
+		say frame $((4194304 / ($(cat /sys/class/net/eth0/statistics/rx_packets) - before)))
 		say in $(md5sum </tmp/y) $(sed -n "s/^Tcp: [0-9]/&/p" /proc/net/snmp | cut -d " " -f 16)
-		segments() { sed -n "s/^Tcp: [0-9]/&/p" /proc/net/snmp | cut -d " " -f $1; }
-		say saved $(($(segments 12) - $(cat /sys/class/net/eth0/statistics/tx_packets))) $(($(cat /sys/class/net/eth0/statistics/rx_bytes) / $(cat /sys/class/net/eth0/statistics/rx_packets)))
 		dd if=/dev/zero of=/tmp/big bs=1M count=120 2>/dev/null
 		say full
 		while [ $(grep MemTotal /proc/meminfo | tr -dc 0-9) -lt 400000 ]; do sleep 0.2; done
@@ -174,10 +174,10 @@ EOF
 	[ "$status" -eq 4 ]
 	grep -q '^eth0 02:00:00:00:00:02 1400$' <<<"$said"
 	grep -q '^pinged$' <<<"$said"
-	# The average of the frames that came is more than one segment can have; none had a bad checksum. How many segments went in one
-	# frame (the first number) is printed only: it depends on the guest's pace, and on a quick machine nc sends each by itself.
-	read -r _ _ rx < <(grep '^saved ' <<<"$said")
-	[ "$rx" -gt 1500 ]
+	# The average of the frames that came is more than one segment can have; none had a bad checksum. Whether the guest joins segments
+	# that it sends is its own affair: on a quick machine nc sends each by itself.
+	read -r _ frame < <(grep '^frame ' <<<"$said")
+	[ "$frame" -gt 1500 ]
 	grep -q "^out $(sum <got) -$" <<<"$said"
 	grep -q "^in $(sum <sent) - 0$" <<<"$said"
 	[[ $output == *'"id":1,"ok":false,"code":"INVALID"'*'"id":2,"ok":false,"code":"UNSUPPORTED"'*'"id":3,"ok":true'* ]]
