@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -378,4 +379,18 @@ void time_format(char dst[31], uint64_t ns)
 		month < 10 ? month + 3 : month - 9, day + 1, of_day / 3600, of_day / 60 % 60, of_day % 60,
 		(unsigned)(ns % UINT64_C(1000000000)));
 	(void)str_copy(dst, 31, text);
+}
+
+int file_lock(const char *path, int *ret, struct err *err)
+{
+	auto_close int fd = -1;
+
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return err_errno(err, "open '%s'", path);
+	while (flock(fd, LOCK_EX) < 0)
+		if (errno != EINTR)
+			return err_errno(err, "lock '%s'", path);
+	*ret = take_fd(&fd);
+	return 0;
 }

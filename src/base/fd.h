@@ -25,6 +25,8 @@ int fd_set_cloexec(int fd, bool on, struct err *err) must_check;
  * *ret is malloc'ed and the caller's; *ret_len (may be NULL) does not count the NUL. dirfd may be AT_FDCWD.
  */
 int file_read(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len, struct err *err) must_check;
+/* Opens the file, made if need be, and waits for its exclusive flock(2); closing *ret releases it. */
+int file_lock(const char *path, int *ret, struct err *err) must_check;
 /* Writes a file by a temporary name in the same folder and rename(2), so a reader sees the old or the new, never a part. */
 int file_write_atomic(
 	int dirfd, const char *path, const void *bytes, size_t n, mode_t mode, struct err *err) must_check;

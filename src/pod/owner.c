@@ -13,23 +13,13 @@
 int owner_lock(int *ret, struct err *err)
 {
 	char path[PATH_LEN];
-	auto_close int fd = -1;
 	int r = str_format(path, sizeof(path), err, "%s/pods", path_state());
 
 	if (r == 0)
 		r = dir_make_all(path, 0700, err);
 	if (r == 0)
 		r = pod_state_path(path, ".lock", "", err);
-	if (r < 0)
-		return r;
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return err_errno(err, "open '%s'", path);
-	while (flock(fd, LOCK_EX) < 0)
-		if (errno != EINTR)
-			return err_errno(err, "lock '%s'", path);
-	*ret = take_fd(&fd);
-	return 0;
+	return r < 0 ? r : file_lock(path, ret, err);
 }
 
 int owner_take(const char *id, int *ret, struct err *err)
