@@ -19,7 +19,7 @@ ALLOW(readlinkat)
 ALLOW(getdents64)
 ALLOW(lseek)
 ALLOW_EQUAL(fcntl, 1, F_DUPFD_CLOEXEC) /* FLUSH */
-ALLOW_EQUAL(fcntl, 1, F_SETFD)	       /* musl, behind the one above */
+MUSL(ALLOW_EQUAL(fcntl, 1, F_SETFD))   /* behind the one above */
 
 /* Content. */
 ALLOW(preadv)
@@ -59,11 +59,9 @@ ALLOW(flock)
 ALLOW_EQUAL(fcntl, 1, F_OFD_GETLK)
 ALLOW_EQUAL(fcntl, 1, F_OFD_SETLK)
 
-/* Worker threads; never a process: CLONE_THREAD is demanded. clone3's flags cannot be seen, so the C library falls back. */
-DENY(clone3, ENOSYS)
+/* Worker threads; never a process: CLONE_THREAD is demanded. clone3's flags cannot be seen, so glibc falls back. */
+GLIBC(DENY(clone3, ENOSYS))
 ALLOW_MASKED(clone, 0, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM)
-ALLOW(set_robust_list)
-ALLOW(rseq)
-ALLOW(set_tid_address)
-ALLOW(sched_getaffinity)
-ALLOW_EQUAL(prctl, 0, PR_SET_NAME)
+GLIBC(ALLOW(set_robust_list))
+GLIBC(ALLOW(rseq))
+GLIBC(ALLOW(sched_getaffinity))

@@ -7,9 +7,9 @@ ALLOW(eventfd2)
 ALLOW_EQUAL(ioctl, 1, KVM_IOEVENTFD)
 ALLOW_EQUAL(ioctl, 1, BLKGETSIZE64)
 ALLOW_EQUAL(ioctl, 1, TUNSETVNETHDRSZ)
-ALLOW(fstat)
-ALLOW_EQUAL(newfstatat, 3, AT_EMPTY_PATH) /* the C library's fstat */
-ALLOW_EQUAL(fcntl, 1, F_GETFD)		  /* a descriptor of a request: close-on-exec, not blocking */
+MUSL(ALLOW(fstat))
+GLIBC(ALLOW_EQUAL(newfstatat, 3, AT_EMPTY_PATH)) /* its fstat */
+ALLOW_EQUAL(fcntl, 1, F_GETFD)			 /* a descriptor of a request: close-on-exec, not blocking */
 ALLOW_EQUAL(fcntl, 1, F_SETFD)
 ALLOW_EQUAL(fcntl, 1, F_GETFL)
 ALLOW_EQUAL(fcntl, 1, F_SETFL)

@@ -8,10 +8,14 @@
  *   ALLOW_EQUAL(name, arg, value)        if argument `arg` (counted from 0) equals value; several lines: any of them
  *   ALLOW_MASKED(name, arg, mask, value) if argument & mask equals value
  *   DENY(name, code)                     fails with errno `code`, for calls that the C library tries first
- * kept beside the code that makes the calls. Everything else, and every other instruction set, kills the process.
+ * or, where only one C library needs it, GLIBC(ALLOW(name)), MUSL(ALLOW(name)); kept beside the code that makes the calls. Everything
+ * else, and every other instruction set, kills the process.
+ *
+ * --rules glibc|musl prints the lists instead, for tests: kind of thread, name, number, and argument, mask and value or "-".
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/filter.h>
 #include <linux/fs.h>
 #include <linux/if_tun.h>
@@ -20,7 +24,6 @@
 #include <linux/sockios.h>
 #include <sched.h>
 #include <seccomp.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -29,6 +32,7 @@
 #include <unistd.h>
 
 #define LINES_MAX 4096
+#define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
 enum form { ANY, EQUAL, MASKED, FAIL };
 
@@ -45,40 +49,28 @@ struct rule {
 	{.name = #name_, .form = MASKED, .arg = (arg_), .mask = (mask_), .value = (value_)},
 #define DENY(name_, code_) {.name = #name_, .form = FAIL, .value = (code_)},
 
-static const struct rule vsock_rules[] = {
-#include "virtio/vhost_user_syscalls.h"
-#include "virtio/vsock_syscalls.h"
-#include "vmm/thread_syscalls.h"
-	{0}};
+#define GLIBC(...) __VA_ARGS__
+#define MUSL(...)
+#define SET(name_) glibc_##name_
+#include "vmm/seccomp_sets.h"
+#undef GLIBC
+#undef MUSL
+#undef SET
+#define GLIBC(...)
+#define MUSL(...) __VA_ARGS__
+#define SET(name_) musl_##name_
+#include "vmm/seccomp_sets.h"
 
-static const struct rule fs_rules[] = {
-#include "virtio/fs_syscalls.h"
-#include "virtio/vhost_user_syscalls.h"
-#include "vmm/thread_syscalls.h"
-	{0}};
-
-static const struct rule devices_rules[] = {
-#include "virtio/balloon_syscalls.h"
-#include "virtio/blk_syscalls.h"
-#include "virtio/blk_thread_syscalls.h"
-#include "virtio/mem_syscalls.h"
-#include "virtio/net_syscalls.h"
-#include "virtio/rng_syscalls.h"
-#include "virtio/vsock_syscalls.h"
-#include "vmm/hotplug_syscalls.h"
-#include "vmm/thread_syscalls.h"
-#include "vmm/vm_syscalls.h"
-	{0}};
-
-static const struct rule vm_fs_rules[] = {ALLOW(eventfd2) /* the device is put on its bus in its own thread */
-#include "virtio/fs_syscalls.h"
-#include "vmm/thread_syscalls.h"
-#include "vmm/vm_syscalls.h"
-	{0}};
-
-static const struct rule vcpu_rules[] = {
-#include "vmm/vcpu_syscalls.h"
-	{0}};
+static const struct kind {
+	const char *name;
+	const struct rule *glibc, *musl;
+} kinds[] = {
+	{"vsock", glibc_vsock, musl_vsock},
+	{"fs", glibc_fs, musl_fs},
+	{"devices", glibc_devices, musl_devices},
+	{"vm_fs", glibc_vm_fs, musl_vm_fs},
+	{"vcpu", glibc_vcpu, musl_vcpu},
+};
 
 static int add(scmp_filter_ctx ctx, const struct rule *r)
 {
@@ -145,12 +137,44 @@ static int generate(const char *name, const struct rule *rules)
 	return r;
 }
 
-int main(void)
+static void print_rules(const char *kind, const struct rule *rules)
 {
-	(void)printf("/* Made by seccomp_gen.c. */\n");
-	if (generate("vsock", vsock_rules) < 0 || generate("fs", fs_rules) < 0 ||
-		generate("devices", devices_rules) < 0 || generate("vm_fs", vm_fs_rules) < 0 ||
-		generate("vcpu", vcpu_rules) < 0)
+	for (const struct rule *p = rules; p->name; p++) {
+		(void)printf("%s %s %d", kind, p->name, seccomp_syscall_resolve_name(p->name));
+		if (p->form == EQUAL || p->form == MASKED)
+			(void)printf(" %u 0x%" PRIx64 " 0x%" PRIx64 "\n", p->arg,
+				p->form == EQUAL ? UINT64_C(0xffffffff) : p->mask, p->value);
+		else
+			(void)printf(" - - -\n");
+	}
+}
+
+static int generate_all(void)
+{
+	int r = 0;
+
+	(void)printf("/* Made by seccomp_gen.c. */\n#ifdef __GLIBC__\n");
+	for (size_t i = 0; i < N_KINDS && r == 0; i++)
+		r = generate(kinds[i].name, kinds[i].glibc);
+	(void)printf("#else\n");
+	for (size_t i = 0; i < N_KINDS && r == 0; i++)
+		r = generate(kinds[i].name, kinds[i].musl);
+	(void)printf("#endif\n");
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	const char *libc = argc == 3 && strcmp(argv[1], "--rules") == 0 ? argv[2] : "";
+
+	if (strcmp(libc, "glibc") == 0 || strcmp(libc, "musl") == 0) {
+		for (size_t i = 0; i < N_KINDS; i++)
+			print_rules(kinds[i].name, *libc == 'g' ? kinds[i].glibc : kinds[i].musl);
+	} else if (argc != 1) {
+		(void)fprintf(stderr, "usage: seccomp_gen [--rules glibc|musl]\n");
+		return 2;
+	} else if (generate_all() < 0) {
 		return 1;
+	}
 	return fflush(stdout) == 0 ? 0 : 1;
 }

@@ -20,7 +20,8 @@ ALLOW_MASKED(mmap, 2, PROT_EXEC, 0)
 ALLOW_MASKED(mprotect, 2, PROT_EXEC, 0)
 ALLOW(munmap)
 ALLOW(mremap)
-ALLOW(madvise)
+ALLOW_EQUAL(madvise, 2, MADV_DONTNEED)
+MUSL(ALLOW_EQUAL(madvise, 2, MADV_FREE)) /* its heap */
 
 /* The C library: locks, random numbers of malloc, end of a thread or the process. */
 ALLOW(futex)
@@ -35,7 +36,7 @@ ALLOW(exit_group)
  * namespace, and all that tkill can reach there.
  */
 ALLOW(writev)
-ALLOW(getpid)
-ALLOW(gettid)
-ALLOW(tkill)
-ALLOW_EQUAL(tgkill, 0, 1)
+MUSL(ALLOW(tkill)) /* and kicks of vCPUs */
+GLIBC(ALLOW(getpid))
+GLIBC(ALLOW(gettid))
+GLIBC(ALLOW_EQUAL(tgkill, 0, 1))

@@ -303,6 +303,8 @@ void vm_unplug(struct vm *vm, unsigned port)
 void vm_take_out(struct vm *vm, unsigned port)
 {
 	vacate(vm, PCI_SLOTS + port);
+	/* Said twice if it was asked twice. What is left of it would be taken for the next device's; nobody can say it now. */
+	(void)__atomic_fetch_and(&vm->released, ~(1u << port), __ATOMIC_SEQ_CST);
 	pci_port_clear(&vm->ports[port]);
 }
 
