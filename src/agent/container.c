@@ -253,10 +253,13 @@ void container_delete(struct process *p, struct ttrpc_request *rq)
 	struct container *c = p->container;
 	struct err err = {0};
 
-	if (c->state == CONTAINER_CREATING || c->state == CONTAINER_DELETING) {
-		(void)err_set(&err, EBUSY, "container %s is being %s", c->id,
-			c->state == CONTAINER_CREATING ? "created" : "deleted");
+	if (c->state == CONTAINER_DELETING || c->delete_rq) {
+		(void)err_set(&err, EBUSY, "container %s is being deleted", c->id);
 		ttrpc_fail(rq, &err);
+		return;
+	}
+	if (c->state == CONTAINER_CREATING) {
+		c->delete_rq = rq; /* on_created goes on */
 		return;
 	}
 	if (*p->id)
@@ -314,6 +317,12 @@ static void on_created(struct crun_job *job, int r, const struct err *err)
 	pid_t pid = 0;
 
 	adjust_close(&c->held);
+	if (c->delete_rq) {
+		(void)err_set(&why, ECANCELED, "container %s was deleted while it was being created", c->id);
+		ttrpc_fail(rq, &why);
+		start_delete(c, take_ptr(c->delete_rq));
+		return;
+	}
 	if (r == 0)
 		r = created(c, &pid, &why);
 	if (r < 0) {

@@ -33,7 +33,8 @@ struct container {
 	bool start_at_once;
 	bool joined_pid; /* its PID namespace is not its own */
 	struct crun_job delete_job;
-	struct ttrpc_request *delete_rq; /* DeleteProcess, or the failed CreateContainer (then create_err is set) */
+	/* DeleteProcess, which may come during creation; or the failed CreateContainer (then create_err is set) */
+	struct ttrpc_request *delete_rq;
 	struct err create_err;
 	struct ttrpc_request *freeze_rq;
 	struct loop_timer freeze_timer;

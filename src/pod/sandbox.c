@@ -12,6 +12,7 @@
 
 #define BOOT_TIMEOUT_MS 120000
 #define LOST_WAIT_NS NS_PER_S
+#define POLL_AGAIN_NS (30 * NS_PER_S)
 #define MIB (UINT64_C(1) << 20)
 #define MEMORY_OVERHEAD (128 * MIB) /* guest kernel, initramfs and agent, measured: docs/performance.md */
 #define MEMORY_STEP (64 * MIB)
@@ -202,6 +203,17 @@ int sandbox_call(struct sandbox *sb, const char *method, const ProtobufCMessage 
 	if (!sb->agent)
 		return err_set(err, ENOTCONN, "%s: there is no connection to the agent", method);
 	return ttrpc_call(sb->agent, AGENT_SERVICE, method, req, reply_type, timeout_ms, done, ctx, ret_id, err);
+}
+
+int sandbox_poll(struct sandbox *sb, const char *method, const ProtobufCMessage *req,
+	const ProtobufCMessageDescriptor *reply_type, ttrpc_done *done, void *ctx, struct err *err)
+{
+	uint64_t silent = sb->agent ? ttrpc_client_silent_ns(sb->agent) : 0;
+
+	if (silent && time_mono_ns() - silent < POLL_AGAIN_NS)
+		return err_set(
+			err, ETIMEDOUT, "%s: the guest has not answered an earlier call, nor anything since", method);
+	return sandbox_call(sb, method, req, reply_type, POLL_TIMEOUT_MS, done, ctx, NULL, err);
 }
 
 void sandbox_cancel(struct sandbox *sb, uint32_t id)

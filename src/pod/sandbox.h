@@ -26,6 +26,7 @@
 
 #define AGENT_SERVICE "podvm.agent.v1.Agent"
 #define CALL_TIMEOUT_MS 60000
+#define POLL_TIMEOUT_MS 5000
 #define SANDBOX_VCPUS_MAX 32
 #define SANDBOX_MEMORY_DEFAULT (UINT64_C(512) << 20)
 #define SANDBOX_MEMORY_MAX (UINT64_C(65536) << 20)
@@ -112,6 +113,12 @@ void sandbox_fini(struct sandbox *sb, bool keep);
 int sandbox_call(struct sandbox *sb, const char *method, const ProtobufCMessage *req,
 	const ProtobufCMessageDescriptor *reply_type, unsigned timeout_ms, ttrpc_done *done, void *ctx,
 	uint32_t *ret_id, struct err *err) must_check;
+/*
+ * For what others ask of every pod in turn, and often: waits for POLL_TIMEOUT_MS only, and when a call has gone without an answer and
+ * nothing came since, -ETIMEDOUT at once for half a minute. So a guest that hangs does not hold up what is asked of the others.
+ */
+int sandbox_poll(struct sandbox *sb, const char *method, const ProtobufCMessage *req,
+	const ProtobufCMessageDescriptor *reply_type, ttrpc_done *done, void *ctx, struct err *err) must_check;
 /* See ttrpc_cancel. */
 void sandbox_cancel(struct sandbox *sb, uint32_t id);
 /* Ends every pending call with ECONNRESET and `why`, and the connection with it. */

@@ -112,12 +112,14 @@ static void a_deadline_ends_the_call_on_both_sides(void **state)
 	turn_until(&rig, a.done && rig.n_held && rig.held[0].gone);
 	assert_int_equal(a.err, ETIMEDOUT);
 	assert_int_equal(rig.held[0].gone, 1);
+	assert_true(ttrpc_client_silent_ns(rig.client) > 0);
 	/* The late answer goes nowhere, and the connection goes on. */
 	rig_answer_held(&rig.held[0], 1);
 	assert_int_equal(rig_call_info(&rig, &b), 0);
 	turn_until(&rig, b.done);
 	assert_int_equal(a.done, 1);
 	assert_int_equal(b.err, 0);
+	assert_int_equal(ttrpc_client_silent_ns(rig.client), 0);
 	rig_stop(&rig);
 }
 

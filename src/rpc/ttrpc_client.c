@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "base/bytes.h"
+#include "base/fd.h"
 #include "rpc/ttrpc_impl.h"
 
 struct call {
@@ -30,6 +31,7 @@ struct ttrpc_client {
 	struct call *calls; /* newest first */
 	uint32_t last_id;
 	bool ended;
+	uint64_t silent_ns; /* 0: it is not */
 	void (*closed)(void *ctx, const struct err *why);
 	void *ctx;
 	bool *freed; /* of the callback under way, or NULL */
@@ -151,10 +153,12 @@ static void on_event(struct loop_fd *src, uint32_t events)
 
 	if (events & EPOLLOUT)
 		ttrpc_conn_flush(&c->conn);
-	if (events & EPOLLIN)
+	if (events & EPOLLIN) {
+		c->silent_ns = 0;
 		r = ttrpc_conn_read(&c->conn);
-	else if (events & (EPOLLHUP | EPOLLERR))
+	} else if (events & (EPOLLHUP | EPOLLERR)) {
 		r = -ECONNRESET;
+	}
 	if (r < 0) {
 		if (r == -ECONNRESET)
 			(void)err_set(&err, ECONNRESET, "the connection was closed");
@@ -174,8 +178,14 @@ static void on_deadline(struct loop_timer *t)
 	struct err err;
 
 	(void)take_call(c, call->id);
+	c->silent_ns = time_mono_ns();
 	(void)err_set(&err, ETIMEDOUT, "%s: no answer within %u ms", call->method, call->timeout_ms);
 	(void)finish(c, call, NULL, &err);
+}
+
+uint64_t ttrpc_client_silent_ns(const struct ttrpc_client *c)
+{
+	return c->silent_ns;
 }
 
 void ttrpc_client_end(struct ttrpc_client *c, const struct err *why)

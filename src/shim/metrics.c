@@ -10,7 +10,6 @@
 #include "shim/shim.h"
 
 #define TYPE_METRICS "io.containerd.cgroups.v2.Metrics"
-#define STATS_TIMEOUT_MS 10000
 
 struct metrics {
 	Ctrd__Metrics m;
@@ -118,8 +117,8 @@ static void ask(struct shim *sh, const char *container, struct ttrpc_request *rq
 	struct err err = {0};
 
 	req.container_id = (char *)(uintptr_t)container;
-	if (sandbox_call(&sh->sb, "GetStats", &req.base, &podvm__agent__v1__get_stats_response__descriptor,
-		    STATS_TIMEOUT_MS, done, rq, NULL, &err) < 0)
+	if (sandbox_poll(&sh->sb, "GetStats", &req.base, &podvm__agent__v1__get_stats_response__descriptor, done, rq,
+		    &err) < 0)
 		ttrpc_fail(rq, &err);
 }
 

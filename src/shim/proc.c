@@ -519,8 +519,9 @@ static void on_killed_hard(void *ctx, const ProtobufCMessage *reply, const struc
 
 	if (err && err->code == ETIMEDOUT)
 		vm_kill(k->shim, 137, "the guest did not carry out SIGKILL: it hangs");
-	if (err && k->shim->vm == VM_DOWN)
-		reply_empty(k->rq); /* it died with its VM */
+	if (err && (k->shim->vm == VM_DOWN || err->code == ECONNRESET))
+		reply_empty(
+			k->rq); /* it dies with its VM: without its agent that ends, a second from now at the latest */
 	else
 		on_killed(k->rq, reply, err);
 }
@@ -543,6 +544,17 @@ static int kill_hard(struct proc *p, struct ttrpc_request *rq, const ProtobufCMe
 	return r;
 }
 
+/* containerd that was restarted meanwhile finds a task, kills it, and waits for its end: nothing else would bring that about. */
+static void kill_new(struct proc *p, struct ttrpc_request *rq, uint32_t signal)
+{
+	if (signal == SIGKILL) {
+		reply_empty(rq);
+		task_cancel(p);
+	} else {
+		refuse(rq, EBUSY, "task '%s': it is being created", p->task->id);
+	}
+}
+
 void proc_kill(struct proc *p, struct ttrpc_request *rq, uint32_t signal, bool all)
 {
 	int r;
@@ -551,6 +563,10 @@ void proc_kill(struct proc *p, struct ttrpc_request *rq, uint32_t signal, bool a
 
 	if (p->state == PROC_STOPPED || (p->ended && !all)) {
 		refuse(rq, ENOENT, "process already finished");
+		return;
+	}
+	if (p->state == PROC_NEW) {
+		kill_new(p, rq, signal);
 		return;
 	}
 	req.container_id = p->task->agent_id;

@@ -169,34 +169,53 @@ static void answer_pids(struct ttrpc_request *rq, const uint32_t *pids, size_t n
 		refuse(rq, ENOMEM, "pids: out of memory");
 }
 
+struct pids_call {
+	struct ttrpc_request *rq;
+	uint32_t known; /* the pid that containerd knows */
+};
+
+/*
+ * When it starts, containerd 2 asks every task, one after the other, and throws away those that answer with an error. A guest that hangs is
+ * no reason for that: the task is there, and its first process is known.
+ */
 static void on_pids_listed(void *ctx, const ProtobufCMessage *msg, const struct err *err)
 {
 	const Podvm__Agent__V1__ListProcessesResponse *r = (const void *)msg;
+	auto_free struct pids_call *call = ctx;
 
-	if (err)
-		ttrpc_fail(ctx, err);
-	else
-		answer_pids(ctx, r->pids, MIN_OF(r->n_pids, (size_t)65536));
+	if (err && err->code == ETIMEDOUT) {
+		log_warn("%s; only the first process is listed", err->msg);
+		answer_pids(call->rq, &call->known, 1);
+	} else if (err) {
+		ttrpc_fail(call->rq, err);
+	} else {
+		answer_pids(call->rq, r->pids, MIN_OF(r->n_pids, (size_t)65536));
+	}
 }
 
 static void on_pids(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
 {
-	const Ctrd__TaskRequest *req = (const void *)msg;
-	struct task *t = get_task(ctx, rq, req->id);
-	Podvm__Agent__V1__ContainerRequest call = PODVM__AGENT__V1__CONTAINER_REQUEST__INIT;
+	struct task *t = get_task(ctx, rq, ((const Ctrd__TaskRequest *)msg)->id);
+	Podvm__Agent__V1__ContainerRequest req = PODVM__AGENT__V1__CONTAINER_REQUEST__INIT;
+	struct pids_call *call;
 	struct err err = {0};
 
 	if (!t)
 		return;
-	if (t->kind == SPEC_SANDBOX || t->init.state == PROC_STOPPED) {
+	if (t->kind == SPEC_SANDBOX || t->init.state == PROC_NEW || t->init.state == PROC_STOPPED) {
 		answer_pids(rq, NULL, 0);
 		return;
 	}
-	call.container_id = t->agent_id;
-	if (sandbox_call(&t->shim->sb, "ListProcesses", &call.base,
-		    &podvm__agent__v1__list_processes_response__descriptor, AGENT_MS, on_pids_listed, rq, NULL,
-		    &err) < 0)
-		ttrpc_fail(rq, &err);
+	call = malloc(sizeof(*call));
+	if (!call) {
+		refuse(rq, ENOMEM, "pids: out of memory");
+		return;
+	}
+	*call = (struct pids_call){.rq = rq, .known = proc_pid(&t->init)};
+	req.container_id = t->agent_id;
+	if (sandbox_poll(&t->shim->sb, "ListProcesses", &req.base,
+		    &podvm__agent__v1__list_processes_response__descriptor, on_pids_listed, call, &err) < 0)
+		on_pids_listed(call, NULL, &err);
 }
 
 /* ---- pause and resume ---- */

@@ -180,6 +180,8 @@ bool task_id_valid(const char *id);
 void task_agent_id(char dst[STREAM_ID_MAX + 1], const char *id);
 /* Steps of proc.c that concern the task. create_failed: `p` is gone after it, and its task if it is the first process. */
 void task_create_failed(struct proc *p, const struct err *why);
+/* Gives up a creation that is under way, also in the guest; as create_failed. */
+void task_cancel(struct proc *p);
 void task_created(struct task *t);
 void task_started(struct task *t);
 /* CreateContainer, once the guest has what it needs. */

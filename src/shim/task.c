@@ -7,12 +7,13 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "shim/live.h"
 #include "shim/rootfs.h"
 #include "shim/shim.h"
 
-#define DELETE_TIMEOUT_MS 30000
+#define DELETE_TIMEOUT_MS 8000 /* containerd has 10 s for what follows an exit, and tries again later and later */
 
 bool task_id_valid(const char *id)
 {
@@ -133,6 +134,14 @@ void task_create_failed(struct proc *p, const struct err *why)
 		ttrpc_fail(rq, &err);
 	if (single)
 		vm_kill(sh, 137, "its container could not be created");
+}
+
+void task_cancel(struct proc *p)
+{
+	struct err err = {0};
+
+	(void)err_set(&err, ECANCELED, "it was killed or deleted while it was being created");
+	task_create_failed(p, &err);
 }
 
 static void publish_create(struct task *t)
@@ -508,12 +517,28 @@ static void on_deleted(void *ctx, const ProtobufCMessage *reply, const struct er
 	deleted(p);
 }
 
+/* containerd does that when the one who wanted the task is gone. */
+static void delete_new(struct proc *p, struct ttrpc_request *rq)
+{
+	Ctrd__DeleteResponse reply = CTRD__DELETE_RESPONSE__INIT;
+	Ctrd__Timestamp at = events_time(time_real_ns());
+
+	task_cancel(p);
+	reply.exit_status = 137;
+	reply.exited_at = &at;
+	ttrpc_reply(rq, &reply.base);
+}
+
 void task_delete(struct proc *p, struct ttrpc_request *rq)
 {
 	Podvm__Agent__V1__ProcessRequest req = PODVM__AGENT__V1__PROCESS_REQUEST__INIT;
 	struct task *t = p->task;
 	struct err err = {0};
 
+	if (p->state == PROC_NEW) {
+		delete_new(p, rq);
+		return;
+	}
 	if (p->rq) {
 		refuse(rq, EBUSY, "task '%s': something else is under way", t->id);
 		return;

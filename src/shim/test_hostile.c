@@ -25,6 +25,8 @@ struct rig {
 	struct ttrpc_server *agent, *front;
 	struct ttrpc_client *caller; /* containerd */
 	int answer;		     /* the agent's: 0, or an errno */
+	bool holds;		     /* it does not answer at all, and */
+	struct ttrpc_request *held;  /* keeps this */
 	unsigned invents;	     /* events in each answer to NextEvents */
 	unsigned asked;		     /* calls that the agent got */
 	unsigned done, failed;	     /* what the caller got */
@@ -47,7 +49,9 @@ static void agent_answers(void *ctx, struct ttrpc_request *rq, const ProtobufCMe
 	struct rig *rig = ctx;
 
 	rig->asked++;
-	if (rig->answer)
+	if (rig->holds)
+		rig->held = rq;
+	else if (rig->answer)
 		refuse(rq, rig->answer, "no");
 	else
 		reply_empty(rq);
@@ -103,17 +107,23 @@ static void on_done(void *ctx, const ProtobufCMessage *reply, const struct err *
 	rig->failed += err != NULL;
 }
 
-static void call(struct rig *rig, const char *method)
+static void front_call(struct rig *rig, const char *method)
 {
 	Ctrd__KillRequest kill = CTRD__KILL_REQUEST__INIT;
 	Ctrd__TaskRequest del = CTRD__TASK_REQUEST__INIT;
 	bool is_kill = str_eq(method, "Kill");
-	unsigned before = rig->done;
 
 	assert_int_equal(ttrpc_call(rig->caller, "front", method, is_kill ? &kill.base : &del.base,
 				 is_kill ? &ctrd__empty__descriptor : &ctrd__delete_response__descriptor, 0, on_done,
 				 rig, NULL, NULL),
 		0);
+}
+
+static void call(struct rig *rig, const char *method)
+{
+	unsigned before = rig->done;
+
+	front_call(rig, method);
 	turn_until(rig, rig->done > before);
 }
 
@@ -256,6 +266,45 @@ static void what_was_not_started_is_deleted_with_the_agent_or_not(void **state)
 	assert_int_equal(rig->sh.n_tasks, 1);
 }
 
+/* containerd that started again kills what its predecessor was creating, and waits for its end. */
+static void what_is_being_created_can_be_killed(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->task->init.state = PROC_NEW;
+	rig->task->in_guest = true;
+	call(rig, "Kill");
+	assert_int_equal(rig->failed, 0);
+	assert_int_equal(rig->sh.n_tasks, 0);
+	turn_until(rig, rig->asked == 1); /* DeleteProcess */
+}
+
+static void what_is_being_created_can_be_deleted(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->task->init.state = PROC_NEW;
+	rig->task->in_guest = true;
+	call(rig, "Delete");
+	assert_int_equal(rig->failed, 0);
+	assert_int_equal(rig->sh.n_tasks, 0);
+	turn_until(rig, rig->asked == 1);
+}
+
+/* Without its agent a pod ends, so what was to be killed dies. */
+static void sigkill_is_good_when_the_connection_goes(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->holds = true;
+	front_call(rig, "Kill");
+	turn_until(rig, rig->asked == 1);
+	ttrpc_server_free(take_ptr(rig->agent));
+	turn_until(rig, rig->done == 1);
+	assert_int_equal(rig->failed, 0);
+	refuse(rig->held, ECANCELED, "over");
+}
+
 static void poll(struct rig *rig)
 {
 	uint64_t begin = time_mono_ns();
@@ -287,6 +336,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_end_disarms_the_kill, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_has_ended_can_be_deleted_whatever_the_agent_says, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_was_not_started_is_deleted_with_the_agent_or_not, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_being_created_can_be_killed, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_being_created_can_be_deleted, setup, teardown),
+		cmocka_unit_test_setup_teardown(sigkill_is_good_when_the_connection_goes, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_events_at_once_do_not_make_us_spin, setup, teardown),
 		cmocka_unit_test_setup_teardown(invented_events_do_not_make_us_spin, setup, teardown),
 	};
