@@ -155,7 +155,8 @@ static int make_pairs(struct wiring *w, struct err *err)
 static int fill_cmdline(char dst[2048], const struct vm_config *cfg, struct err *err)
 {
 	return str_format(dst, 2048, err,
-		"quiet earlycon=uart8250,io,0x3f8 keep_bootcon rootfstype=ramfs reboot=t panic=-1 8250.nr_uarts=0 "
+		"quiet earlycon=uart8250,io,0x3f8 keep_bootcon rootfstype=ramfs reboot=t panic=-1 oops=panic "
+		"8250.nr_uarts=0 "
 		"cryptomgr.notests "
 		"random.trust_cpu=on rcupdate.rcu_expedited=1 printk.devkmsg=on podvm.console=kmsg%s%s",
 		*cfg->cmdline_extra ? " " : "", cfg->cmdline_extra);
