@@ -14,7 +14,7 @@
 #include "base/paths.h"
 #include "base/spawn.h"
 
-#define PROBE_TIMEOUT_MS 3000
+#define PROBE_TIMEOUT_MS 20000
 #define PROBE_OUT_MAX 4096
 #define VERSION_TIMEOUT_MS 10000
 #define QEMU_PROGRAM "qemu-system-x86_64"

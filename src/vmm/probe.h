@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #define PROBE_LIMIT_MS 100
+#define PROBE_TRIES 5
 
 struct kvm_probe_result {
 	bool usable;
@@ -15,7 +16,8 @@ struct kvm_probe_result {
 };
 
 /*
- * Opens /dev/kvm, checks the capabilities that the VMM uses, and runs the probing guest for at most PROBE_LIMIT_MS. Uses
+ * Opens /dev/kvm, checks the capabilities that the VMM uses, and runs the probing guest for at most PROBE_LIMIT_MS; when that is over, a
+ * new one, PROBE_TRIES in all: on a busy machine something else may have had the processor, but what is emulated is never in time. Uses
  * SIGALRM and the real-time interval timer of the process while it runs. Always fills *ret; leaves nothing open.
  */
 void kvm_probe(struct kvm_probe_result *ret);

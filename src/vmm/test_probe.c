@@ -51,7 +51,7 @@ static void a_verdict_always(void **state)
 	assert_true(strlen(res.reason) > 10);
 	for (const char *p = res.reason; *p; p++)
 		assert_true(*p >= 0x20 && *p < 0x7f && *p != '"' && *p != '\\');
-	assert_in_range(res.took_us, 1, 2000000);
+	assert_in_range(res.took_us, 1, 60000000);
 	assert_int_equal(getitimer(ITIMER_REAL, &t), 0);
 	assert_int_equal(t.it_value.tv_sec + t.it_value.tv_usec, 0);
 	assert_int_equal(sigaction(SIGALRM, NULL, &after), 0);
