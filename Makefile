@@ -33,15 +33,15 @@ cri-demo: ## a Pod in its own micro-VM through a private containerd, as Kubernet
 	@tools/cri-demo
 
 check: build ## unit tests and fuzz corpus replay (SUITE=unit)
-	@meson test -C b/dev --suite $(SUITE) --print-errorlogs
+	@meson test -C b/dev -t 4 --suite $(SUITE) --print-errorlogs
 
 asan: deps ## the same under AddressSanitizer and UBSan
 	@test -f b/asan/build.ninja || meson setup b/asan -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
-	@ninja -C b/asan && meson test -C b/asan --suite $(SUITE) --print-errorlogs
+	@ninja -C b/asan && meson test -C b/asan -t 4 --suite $(SUITE) --print-errorlogs
 
 clang: deps ## build and run the unit tests with clang
 	@test -f b/clang/build.ninja || CC=clang meson setup b/clang >/dev/null
-	@ninja -C b/clang && meson test -C b/clang --suite $(SUITE) --print-errorlogs
+	@ninja -C b/clang && meson test -C b/clang -t 4 --suite $(SUITE) --print-errorlogs
 
 func: image ## functional tests: real pods in real VMs (root)
 	@tools/func-tests

@@ -331,7 +331,7 @@ static int wait_status(pid_t pid)
 	struct pollfd p = {.fd = pidfd, .events = POLLIN};
 	int status;
 
-	if (poll(&p, 1, 20000) != 1) {
+	if (poll(&p, 1, 60000) != 1) {
 		(void)kill(pid, SIGKILL);
 		(void)waitpid(pid, &status, 0);
 		fail_msg("podvm exec did not end");
@@ -504,7 +504,7 @@ static void wait_for_output(const char *text)
 	char path[128], got[64];
 
 	(void)snprintf(path, sizeof(path), "%s/out", dir);
-	for (unsigned i = 0; i < 2000; i++) {
+	for (unsigned i = 0; i < 12000; i++) {
 		int fd = open(path, O_RDONLY | O_CLOEXEC);
 		ssize_t n = read(fd, got, sizeof(got) - 1);
 

@@ -16,7 +16,7 @@
 #include "base/fd.h"
 #include "pod/driver.h"
 
-#define DEADLINE_MS 30000
+#define DEADLINE_MS 60000
 
 struct rig {
 	char dir[32], program[64], vsock[64];

@@ -15,7 +15,7 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 
-#define DEADLINE_MS 5000
+#define DEADLINE_MS 60000
 
 /* ---- codec ---- */
 

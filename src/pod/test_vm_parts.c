@@ -19,7 +19,7 @@
 #include "pod/vm_broker.h"
 #include "vmm/broker.h"
 
-#define DEADLINE_MS 5000
+#define DEADLINE_MS 60000
 #define MIB (UINT64_C(1) << 20)
 
 /* ---- lines ---- */

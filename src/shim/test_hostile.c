@@ -16,7 +16,7 @@
 #include "base/fd.h"
 #include "shim/shim.h"
 
-#define DEADLINE_NS (20 * NS_PER_S)
+#define DEADLINE_NS (60 * NS_PER_S)
 
 struct rig {
 	struct loop *loop;

@@ -11,7 +11,7 @@
 
 #define RIG_MEM (4u << 20)
 #define RIG_QUEUE 64
-#define RIG_WAIT_NS (20 * NS_PER_S)
+#define RIG_WAIT_NS (60 * NS_PER_S)
 
 struct rig {
 	struct drv_vm vm;

@@ -28,7 +28,7 @@
 #include "virtio/test_driver.h"
 
 #define CL_BUF (1536u * 1024u)
-#define CL_DEADLINE_MS 10000
+#define CL_DEADLINE_MS 60000
 #define cl_fn static __attribute__((unused))
 
 struct client {

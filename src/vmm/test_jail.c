@@ -132,7 +132,7 @@ static pid_t fork_namespace(int *ret_pidfd)
 static int wait_child(pid_t pid, int pidfd)
 {
 	struct pollfd p = {.fd = pidfd, .events = POLLIN};
-	int status, n = poll(&p, 1, 20000);
+	int status, n = poll(&p, 1, 60000);
 
 	if (n != 1)
 		(void)kill(pid, SIGKILL);
