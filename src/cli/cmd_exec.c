@@ -26,6 +26,7 @@
 #include "base/loop.h"
 #include "cli/cmd.h"
 #include "cli/exec_process.h"
+#include "cli/out.h"
 #include "cli/term.h"
 #include "rpc/ttrpc.h"
 
@@ -58,6 +59,7 @@ struct exec {
 	struct loop *loop;
 	struct ttrpc_client *client;
 	struct output out[2];
+	struct out to; /* our own standard output and error */
 	struct loop_fd in_src, to_src;
 	int in_stream; /* -1: closed */
 	bool in_is_file, in_ended;
@@ -82,13 +84,19 @@ static void stop(struct exec *x, int status)
 
 static void check_end(struct exec *x)
 {
-	if (x->ended && x->out[0].fd < 0 && x->out[1].fd < 0)
+	if (x->ended && x->out[0].fd < 0 && x->out[1].fd < 0 && out_empty(&x->to))
 		loop_stop(x->loop, 0);
 }
 
+/* A stream is silent and does not end: somebody in the guest holds it. Or our reader is slow, which is waited for. */
 static void on_drain_timeout(struct loop_timer *t)
 {
-	loop_stop(container_of(t, struct exec, drain)->loop, 0);
+	struct exec *x = container_of(t, struct exec, drain);
+
+	if (out_empty(&x->to))
+		loop_stop(x->loop, 0);
+	else
+		loop_timer_set(x->loop, &x->drain, DRAIN_NS, on_drain_timeout);
 }
 
 static void on_wait(void *ctx, const ProtobufCMessage *reply, const struct err *err)
@@ -130,9 +138,33 @@ static void on_output(struct loop_fd *src, uint32_t events)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	/* A reader that has gone ends the stream, and that the process: it gets SIGPIPE or EPIPE in the guest. */
-	if (n <= 0 || fd_write_all(o->to, bytes, (size_t)n) < 0)
+	if (n <= 0) {
 		output_end(o);
+		return;
+	}
+	if (o->x->ended)
+		loop_timer_set(o->x->loop, &o->x->drain, DRAIN_NS, on_drain_timeout);
+	out_put(&o->x->to, o->to, bytes, (size_t)n);
+	if (out_full(&o->x->to, o->to))
+		loop_remove_fd(src); /* until on_out: epoll would report its hang-up over and over */
+}
+
+/* Our reader took something, or is gone. */
+static void on_out(struct out *to)
+{
+	struct exec *x = container_of(to, struct exec, to);
+
+	for (unsigned i = 0; i < ARRAY_SIZE(x->out); i++) {
+		struct output *o = &x->out[i];
+
+		if (o->fd < 0)
+			continue;
+		/* A reader that has gone ends the stream, and that the process: it gets SIGPIPE or EPIPE in the guest. */
+		if (out_gone(to, o->to) || (!out_full(to, o->to) && !o->src.loop &&
+						   loop_add_fd(x->loop, &o->src, o->fd, EPOLLIN, on_output, NULL) < 0))
+			output_end(o);
+	}
+	check_end(x);
 }
 
 static void input_close(struct exec *x)
@@ -427,6 +459,8 @@ static void exec_fini(struct exec *x)
 	term_restore(&x->term);
 	ttrpc_client_free(x->client);
 	loop_timer_cancel(&x->drain);
+	out_flush(&x->to);
+	out_close(&x->to);
 	for (unsigned i = 0; i < ARRAY_SIZE(x->out); i++) {
 		loop_remove_fd(&x->out[i].src);
 		close_fd(&x->out[i].fd);
@@ -447,6 +481,8 @@ static int exec_all(struct exec *x, const char *pod, struct err *err)
 		r = loop_new(&x->loop, err);
 	if (r == 0)
 		r = watch_signals(x, err);
+	if (r == 0)
+		out_open(&x->to, x->loop, on_out);
 	if (r == 0)
 		r = create(x, err);
 	if (r == 0)

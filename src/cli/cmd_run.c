@@ -15,7 +15,9 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "cli/cmd.h"
+#include "cli/out.h"
 #include "cli/term.h"
+#include "cli/text.h"
 #include "image/image.h"
 #include "kube/kube.h"
 #include "pod/net.h"
@@ -47,8 +49,12 @@ struct run {
 	size_t in_from, in_to;
 	bool in_eof;
 	struct term term; /* raw from the moment when everything runs, if the container that reads has a terminal */
+	struct out out;	  /* in the foreground */
+	bool unread;	  /* the pod was told that nobody reads it any more */
 
-	int report_fd; /* to the waiting parent; -1 in the foreground or when told */
+	int report_fd;	/* to the waiting parent; -1 in the foreground or when told */
+	unsigned stops; /* signals that asked for the end */
+	bool ended, told_why;
 	int exit_code;
 	char why[480];
 };
@@ -143,33 +149,46 @@ static int read_profiles(struct run *run, struct err *err)
 
 /* ---- what the pod tells ---- */
 
-static void stop_by_output(struct run *run)
+/* Called when our reader took something, or is gone. */
+static void on_out(struct out *out)
 {
-	pod_stop(run->pod, "nobody reads the output any more");
+	struct run *run = container_of(out, struct run, out);
+
+	if (!run->unread && (out_gone(out, STDOUT_FILENO) || out_gone(out, STDERR_FILENO))) {
+		run->unread = true;
+		pod_stop(run->pod, "nobody reads the output any more");
+	}
+	pod_hold_output(run->pod, POD_STDOUT, out_full(out, STDOUT_FILENO));
+	pod_hold_output(run->pod, POD_STDERR, out_full(out, STDERR_FILENO));
+	if (run->ended && out_empty(out))
+		loop_stop(run->loop, 0);
 }
 
 static void on_output(void *ctx, const struct kube_container *c, enum pod_stream stream, const char *bytes, size_t n)
 {
 	struct run *run = ctx;
 	int fd = stream == POD_STDERR ? STDERR_FILENO : STDOUT_FILENO;
-	const char *end = run->term.raw ? "\r\n" : "\n";
 	char front[80];
 
-	if (c->tty) {
-		if (fd_write_all(fd, bytes, n) < 0)
-			stop_by_output(run);
-		return;
-	}
 	(void)snprintf(front, sizeof(front), "[%s] ", c->name);
-	if (fd_write_all(fd, front, strlen(front)) < 0 || fd_write_all(fd, bytes, n) < 0 ||
-		fd_write_all(fd, end, strlen(end)) < 0)
-		stop_by_output(run);
+	if (!c->tty)
+		out_put(&run->out, fd, front, strlen(front));
+	out_put(&run->out, fd, bytes, n);
+	if (!c->tty)
+		out_put(&run->out, fd, "\r\n" + !run->term.raw, 1 + run->term.raw);
+	/* pod_new has not returned yet when the pod fails at once. */
+	if (run->pod && out_full(&run->out, fd))
+		pod_hold_output(run->pod, stream, true);
 }
 
-/* A line of our own. */
-static void say(const struct run *run, const char *text)
+/* A line of our own. They are few, but a pod that fails for days should not fill the memory with them when nobody reads. */
+static void say(struct run *run, const char *text)
 {
-	(void)fprintf(stderr, "podvm: %s%s\n", text, run->term.raw ? "\r" : "");
+	char line[640];
+	int n = snprintf(line, sizeof(line), "podvm: %s%s\n", text, run->term.raw ? "\r" : "");
+
+	if (!out_full(&run->out, STDERR_FILENO))
+		out_put(&run->out, STDERR_FILENO, line, MIN_OF((size_t)n, sizeof(line) - 1));
 }
 
 static void on_notice(void *ctx, const char *text)
@@ -222,13 +241,42 @@ static void on_running(void *ctx)
 	report(run, 1);
 }
 
+/* The last words wait for the reader like all before them. */
+static void say_end(struct run *run)
+{
+	auto_free char *timings = run->timings ? pod_timings(run->pod) : NULL, *text = NULL;
+	size_t n = 0;
+	FILE *f = open_memstream(&text, &n);
+
+	if (!f)
+		return; /* no memory: supervise_and_report tells why */
+	if (timings)
+		(void)fputs(timings, f);
+	if (*run->why) {
+		(void)fputs("podvm: ", f);
+		text_put_safe(f, run->why, strlen(run->why));
+		(void)fputc('\n', f);
+	}
+	if (fclose(f) != 0)
+		return;
+	out_put(&run->out, STDERR_FILENO, text, n);
+	run->told_why = true;
+}
+
 static void on_ended(void *ctx, int exit_code, const char *why)
 {
 	struct run *run = ctx;
 
 	run->exit_code = exit_code;
 	(void)str_copy(run->why, sizeof(run->why), why);
-	loop_stop(run->loop, 0);
+	run->ended = true;
+	term_restore(&run->term);
+	if (!run->detach)
+		say_end(run);
+	if (run->stops > 1)
+		out_flush(&run->out);
+	if (run->stops > 1 || out_empty(&run->out))
+		loop_stop(run->loop, 0);
 }
 
 static void on_signal(void *ctx, int signo)
@@ -238,6 +286,11 @@ static void on_signal(void *ctx, int signo)
 
 	if (signo == SIGWINCH) {
 		send_size(run);
+		return;
+	}
+	run->stops++;
+	if (run->ended) { /* all that is left is to wait for our reader */
+		loop_stop(run->loop, 0);
 		return;
 	}
 	(void)snprintf(why, sizeof(why), "signal %d", signo);
@@ -309,7 +362,6 @@ static int supervise(struct run *run, struct err *err)
 		.running = on_running,
 		.ended = on_ended,
 		.ctx = run};
-	auto_free char *timings = NULL;
 	sigset_t set;
 	int r = share_enter(err);
 
@@ -324,6 +376,8 @@ static int supervise(struct run *run, struct err *err)
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (r == 0)
 		r = loop_add_signals(run->loop, &set, on_signal, run, err);
+	if (r == 0 && !run->detach)
+		out_open(&run->out, run->loop, on_out);
 	if (r == 0)
 		r = pod_new(&run->pod, run->loop, &opts, err);
 	if (r < 0)
@@ -335,8 +389,6 @@ static int supervise(struct run *run, struct err *err)
 	term_restore(&run->term);
 	if (r < 0)
 		err_set(err, -r, "event loop: %s", strerror(-r));
-	if (run->timings && (timings = pod_timings(run->pod)))
-		(void)fputs(timings, stderr);
 	loop_remove_fd(&run->in_src);
 	loop_timer_cancel(&run->in_timer);
 	return r;
@@ -356,11 +408,12 @@ static int supervise_and_report(struct run *run)
 		report(run, 1); /* all through before it was "running": a short job */
 	else
 		report(run, 0);
-	if (*run->why && !run->detach) {
+	if (*run->why && !run->detach && !run->told_why) {
 		(void)str_copy(err.msg, sizeof(err.msg), run->why);
 		(void)cmd_fail(&err);
 	}
 	pod_free(run->pod);
+	out_close(&run->out);
 	loop_free(run->loop);
 	return code;
 }

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -574,6 +575,48 @@ static void a_termination_ends_it(void **state)
 	whoever_is_meant_ends(0, SIGHUP, 129);
 }
 
+/* Nobody reads the output: interrupts are heard all the same, and when somebody reads again nothing is missing. */
+static void a_reader_that_stands_still(void **state)
+{
+	static const char *const args[] = {
+		"exec", "web", "sh", "-c", "trap 'echo caught >&2' INT; seq 1 600000 & wait; wait; wait; exit 5", NULL};
+	static char got[1 << 16];
+	int in = null_in(), errs, p[2], there = 0;
+	size_t sum = 0;
+	ssize_t n;
+	pid_t pid;
+
+	for (int reads = 0; reads < 2; reads++) {
+		start_pod(HONEST);
+		errs = scratch("out"); /* where wait_for_output looks */
+		assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+		pid = start_exec(args, in, p[1], errs);
+		(void)close(p[1]);
+		for (unsigned i = 0; i < 2000 && there < 60000; i++) {
+			assert_int_equal(ioctl(p[0], FIONREAD, &there), 0);
+			(void)poll(NULL, 0, 5);
+		}
+		assert_true(there >= 60000);
+		(void)kill(pid, SIGINT);
+		wait_for_output("caught");
+		if (!reads) {
+			(void)kill(pid, SIGINT);
+			assert_int_equal(wait_status(pid), 130);
+		}
+		while (reads && (n = read(p[0], got, sizeof(got))) > 0)
+			sum += (size_t)n;
+		if (reads) {
+			assert_int_equal(wait_status(pid), 5);
+			assert_int_equal(sum, 4088895);
+		}
+		(void)close(p[0]);
+		(void)close(errs);
+		stop_pod();
+		there = 0;
+	}
+	(void)close(in);
+}
+
 static void hostile_agents_are_survived(void **state)
 {
 	static const char *const args[] = {"exec", "web", "sh", "-c", "echo out; exit 3", NULL};
@@ -617,6 +660,7 @@ int main(void)
 		cmocka_unit_test(the_first_interrupt_is_for_the_process),
 		cmocka_unit_test(the_second_interrupt_ends_it),
 		cmocka_unit_test(a_termination_ends_it),
+		cmocka_unit_test(a_reader_that_stands_still),
 		cmocka_unit_test(hostile_agents_are_survived),
 	};
 

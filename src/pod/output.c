@@ -3,7 +3,9 @@
  * The standard streams of a container: one vsock connection each, attached between create and start, or to a container that
  * was started with its creation: its output waits in the pipes, so no byte is missed. Output is cut into lines for the
  * timeline; with a terminal the bytes also go out raw. A line longer than LINE_MAX_LEN leaves in parts. Reading stops while the
- * reader of our own stdout is slow (the sink blocks), which holds the guest back.
+ * stream is held (pod_hold_output), which holds the guest back.
+ *
+ * A stream that is held is not in the loop at all, because epoll would report its hang-up over and over.
  */
 #include <errno.h>
 #include <string.h>
@@ -32,13 +34,22 @@ static void emit(struct output *o, const char *text, size_t n, bool partial)
 	o->part = partial;
 }
 
-static void take_bytes(struct output *o, const char *bytes, size_t n)
+static bool held(const struct output *o)
+{
+	return o->c->pod->held[o->stream - POD_STDOUT];
+}
+
+/* Returns how many were taken: fewer than n when the stream is held, unless `all` of them have to go. */
+static size_t take_bytes(struct output *o, const char *bytes, size_t n, bool all)
 {
 	struct pod *pod = o->c->pod;
+	const char *start = bytes;
 
-	if (pod->opts.output && o->c->spec->tty)
+	if (pod->opts.output && o->c->spec->tty) {
 		pod->opts.output(pod->opts.ctx, o->c->spec, o->stream, bytes, n);
-	while (n) {
+		all = true;
+	}
+	while (n && (all || !held(o))) {
 		const char *nl = memchr(bytes, '\n', n);
 		size_t want = nl ? (size_t)(nl - bytes) : n, room = LINE_MAX_LEN - o->n, some = MIN_OF(want, room);
 
@@ -56,12 +67,27 @@ static void take_bytes(struct output *o, const char *bytes, size_t n)
 			o->n = 0;
 		}
 	}
+	return (size_t)(bytes - start);
+}
+
+/* What was read and not taken yet. */
+static void take_rest(struct output *o, bool all)
+{
+	auto_free char *rest = take_ptr(o->rest);
+	size_t n = rest ? take_bytes(o, rest, o->rest_len, all) : 0;
+
+	o->rest_len -= n;
+	if (!rest || !o->rest_len)
+		return;
+	memmove(rest, rest + n, o->rest_len);
+	o->rest = take_ptr(rest);
 }
 
 static void finish(struct output *o)
 {
 	if (!o->open)
 		return;
+	take_rest(o, true);
 	if (o->n || o->part)
 		emit(o, o->line ? o->line : "", o->n, false);
 	o->n = 0;
@@ -78,8 +104,9 @@ static void on_output(struct loop_fd *src, uint32_t events)
 	struct output *o = container_of(src, struct output, src);
 	static char bytes[65536];
 
-	for (int i = 0; i < READ_TURNS; i++) {
+	for (int i = 0; i < READ_TURNS && !held(o); i++) {
 		ssize_t n = recv(o->fd, bytes, sizeof(bytes), 0);
+		size_t taken;
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
@@ -92,8 +119,40 @@ static void on_output(struct loop_fd *src, uint32_t events)
 			o->line = malloc(LINE_MAX_LEN);
 		if (!o->line)
 			return; /* level triggered: tried again at the next turn */
-		take_bytes(o, bytes, (size_t)n);
+		o->c->output_came = true;
+		taken = take_bytes(o, bytes, (size_t)n, false);
+		o->rest_len = (size_t)n - taken;
+		if (!o->rest_len)
+			continue;
+		o->rest = malloc(o->rest_len);
+		if (o->rest)
+			memcpy(o->rest, bytes + taken, o->rest_len);
+		else
+			(void)take_bytes(o, bytes + taken, o->rest_len, true);
 	}
+	if (held(o))
+		loop_remove_fd(src);
+}
+
+static void broken(struct output *o, const struct err *err)
+{
+	sandbox_note(&o->c->pod->sb, "container %s: its output is lost: %s", o->c->spec->name, err->msg);
+	finish(o);
+	container_drained(o->c);
+}
+
+void output_hold(struct output *o)
+{
+	struct err err = {0};
+
+	if (!o->open || o->fd < 0)
+		return;
+	if (!held(o))
+		take_rest(o, false);
+	if (held(o))
+		loop_remove_fd(&o->src);
+	else if (!o->src.loop && loop_add_fd(o->c->pod->loop, &o->src, o->fd, EPOLLIN, on_output, &err) < 0)
+		broken(o, &err);
 }
 
 static void dial_ended(struct pod_container *c, const struct err *err)
@@ -112,7 +171,7 @@ static void on_output_dialled(struct hvsock_dial *d, int fd, const struct err *e
 	struct err add = {0};
 
 	o->fd = fd;
-	if (!err && loop_add_fd(o->c->pod->loop, &o->src, fd, EPOLLIN, on_output, &add) < 0)
+	if (!err && !held(o) && loop_add_fd(o->c->pod->loop, &o->src, fd, EPOLLIN, on_output, &add) < 0)
 		err = &add;
 	dial_ended(o->c, err);
 }

@@ -31,6 +31,11 @@ bool pod_stopping(const struct pod *pod)
 	return pod->phase >= PHASE_STOPPING || pod->ending;
 }
 
+bool pod_held(const struct pod *pod)
+{
+	return pod->held[0] || pod->held[1];
+}
+
 static void set_phase(struct pod *pod, enum pod_phase phase)
 {
 	if (pod->phase == phase)
@@ -131,6 +136,11 @@ static void on_kill_wait(struct loop_timer *t)
 {
 	struct pod *pod = container_of(t, struct pod, stop_timer);
 
+	/* They may well have: the end of a process is told behind its output. */
+	if (pod_held(pod)) {
+		loop_timer_set(pod->loop, &pod->stop_timer, KILL_WAIT_NS, on_kill_wait);
+		return;
+	}
 	sandbox_note(&pod->sb, "containers did not end after SIGKILL; the VM is killed");
 	pod_end(pod, 137, "%s", pod->message);
 }
@@ -465,6 +475,18 @@ void pod_free(struct pod *pod)
 	sandbox_fini(&pod->sb, pod->opts.detached && pod->told_running);
 	free(pod->containers);
 	free(pod);
+}
+
+void pod_hold_output(struct pod *pod, enum pod_stream stream, bool hold)
+{
+	unsigned i = stream - POD_STDOUT;
+
+	if (pod->held[i] == hold)
+		return;
+	pod->held[i] = hold;
+	/* Going on may fill the reader's place at once, and hold it again. */
+	for (size_t j = 0; j < pod->spec->n_containers && pod->held[i] == hold; j++)
+		output_hold(&pod->containers[j].out[i]);
 }
 
 static struct pod_container *stdin_container(struct pod *pod)

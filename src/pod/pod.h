@@ -32,7 +32,7 @@ struct pod_options {
 	const char *netns; /* path of a network namespace that the pod gets; NULL: loopback only; borrowed */
 	bool detached;
 
-	/* What a container wrote: whole lines without newline, or with a terminal any bytes. May be NULL. */
+	/* What a container wrote: whole lines without newline, or with a terminal any bytes. May call pod_hold_output. May be NULL. */
 	void (*output)(void *ctx, const struct kube_container *c, enum pod_stream stream, const char *bytes, size_t n);
 	/* Phase changes, for the foreground. May be NULL. */
 	void (*notice)(void *ctx, const char *text);
@@ -54,6 +54,11 @@ DEFINE_FREEP(pod);
 
 /* Ends it gracefully within the pod's grace period; a second call kills at once. */
 void pod_stop(struct pod *pod, const char *why);
+/*
+ * While it is held, no more of the containers' output of this stream is asked for than what had been read already; they wait, and nothing
+ * is lost. Only an end that cannot wait (pod_stop twice, the VM's own) lets what was read go on to `output`.
+ */
+void pod_hold_output(struct pod *pod, enum pod_stream stream, bool hold);
 /* Bytes for the stdin of the first container with stdin: true; returns how many were taken (0: full, or nobody reads). */
 size_t pod_stdin(struct pod *pod, const char *bytes, size_t n);
 void pod_stdin_close(struct pod *pod);

@@ -38,6 +38,8 @@ struct output {
 	size_t n;
 	bool part;  /* a part of the current line has been written already */
 	char *line; /* LINE_MAX_LEN bytes, made when the first byte comes */
+	char *rest; /* what was read when the stream was held; NULL: nothing */
+	size_t rest_len;
 };
 
 struct input {
@@ -67,6 +69,7 @@ struct pod_container {
 	uint64_t started_mono;
 	uint64_t backoff_ns;	 /* before the next restart */
 	struct loop_timer timer; /* back-off, or the bound on draining */
+	bool output_came;	 /* since that was set */
 	struct output out[2];
 	struct input in;
 	unsigned rows, columns; /* of the terminal; 0: not known */
@@ -88,6 +91,7 @@ struct pod {
 	char message[240];
 	int exit_code;
 	bool told_running, ending, stop_kill;
+	bool held[2]; /* stdout, stderr: see pod_hold_output */
 	uint64_t created_ns, finished_ns;
 	size_t next_init; /* the init container whose turn it is */
 	struct pod_container *containers;
@@ -100,6 +104,8 @@ void pod_end(struct pod *pod, int exit_code, const char *fmt, ...) printf_like(3
 /* Something about a container changed: decides what comes next. */
 void pod_advance(struct pod *pod);
 bool pod_stopping(const struct pod *pod);
+/* Output is held: what does not end may be waiting for it. */
+bool pod_held(const struct pod *pod);
 
 /* ---- container.c ---- */
 
@@ -119,6 +125,8 @@ const char *container_state_name(enum container_state s);
 /* Attaches the streams of a container that was created; container_attached runs when all are there, or container_failed. */
 int output_attach(struct pod_container *c, struct err *err) must_check;
 void output_close(struct pod_container *c);
+/* pod->held of its stream has changed. */
+void output_hold(struct output *o);
 /* All output of the container has been read. */
 bool output_drained(const struct pod_container *c);
 size_t input_write(struct pod_container *c, const char *bytes, size_t n);

@@ -452,6 +452,61 @@ teardown() { assert_clean; }
 	[ "$(sed -n 's/^\[main\] //p' out | head -n 200000 | md5sum)" = "$(seq 1 200000 | md5sum)" ]
 }
 
+# A pod that writes more than all pipes and buffers on the way hold, and a server; `reader` is a pipe that nobody reads. Returns when all is full.
+unread_pod() {
+	cat >p.yaml <<-Y
+		apiVersion: v1
+		kind: Pod
+		metadata: {name: unread}
+		spec:
+		  restartPolicy: Never
+		  terminationGracePeriodSeconds: 300
+		  containers:
+		  - name: talk
+		    image: $IMAGE
+		    command: [sh, -c, "seq 1 400000 | tr '\\\\n' ' '; echo; exit 3"]
+		  - name: web
+		    image: $IMAGE
+		    command: [sh, -c, "trap 'exit 0' TERM; mkdir /www; echo it works >/www/index.html; httpd -f -p 127.0.0.1:80 -h /www & wait"]
+		    ports: [{containerPort: 80, hostPort: 18081}]
+	Y
+	mkfifo reader
+	exec 7<>reader
+	"$PODVM" run -q p.yaml >reader 2>errors 3>&- 7>&- &
+	RUN=$!
+	wait_for 100 has_written 120000
+}
+has_written() { (($("$PODVM" logs -c talk unread 2>/dev/null | wc -c) > $1)); }
+was_told() { "$PODVM" logs --all unread | grep -q "podvm.*$1"; }
+
+@test "a reader that stands still holds the containers, not podvm; when it goes on every byte comes" {
+	unread_pod
+	wait_for 60 curl -sf -o page http://127.0.0.1:18081/
+	[ "$(cat page)" = "it works" ]
+	kill -INT "$RUN"
+	wait_for 60 was_told 'stop: signal 2'
+	! has_written 1500000 # of 2.7 MB
+	cat <reader >got 7>&- &
+	exec 7>&-
+	local status=0
+	wait "$RUN" || status=$?
+	wait
+	[ "$status" -eq 3 ]
+	sed -n 's/^\[talk\] //p' got | tr -d '\n' >talk
+	cmp talk <(seq 1 400000 | tr '\n' ' ')
+}
+
+@test "a reader that stands still: a second signal ends podvm run, and what it has not read is lost" {
+	unread_pod
+	kill -INT "$RUN"
+	wait_for 60 was_told 'stop: signal 2'
+	kill -TERM "$RUN"
+	local status=0
+	wait "$RUN" || status=$?
+	[ "$status" -eq 137 ]
+	exec 7>&-
+}
+
 @test "a file whose name is no UTF-8: the pod has a record all the same" {
 	pod name Never "$(sh_container main 'sleep 100')"
 	mv name.yaml $'n\xffme.yaml'
