@@ -54,6 +54,9 @@ static int make_pipe(struct process *p, unsigned fd, struct err *err)
 	ours = fd == 0 ? ends[1] : ends[0];
 	io->child_fd = fd == 0 ? ends[0] : ends[1];
 	pump_end_open(&io->end, p->agent->loop, ours, false);
+	/* With a small pipe the writer would wait for every turn of ours. It is faster, not needed. */
+	if (fd > 0)
+		(void)fcntl(ours, F_SETPIPE_SZ, PUMP_PIPE);
 	return fd_set_nonblock(ours, true, err);
 }
 
@@ -75,6 +78,8 @@ int process_new(
 	for (unsigned i = 0; i < 3; i++) {
 		pump_init(&p->io[i].pump, on_pump_ended, p);
 		p->io[i].child_fd = p->io[i].end.fd = -1;
+		p->io[i].pump.gathers = i > 0;
+		p->io[i].pump.prompt = i > 0 ? &p->io[0].pump : NULL;
 	}
 	if (!terminal && with_stdin)
 		r = make_pipe(p, 0, err);

@@ -8,13 +8,16 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "base/bytes.h"
+#include "base/fd.h"
+
 #define TURNS_MAX 8 /* chunks a call, so that one stream cannot starve the others */
 
 static void on_end(struct loop_fd *src, uint32_t events);
 
 static void end_watch(struct pump_end *e)
 {
-	bool in = e->reader && !e->reader->eof && e->reader->pend.len == 0;
+	bool in = e->reader && !e->reader->eof && e->reader->pend.len == 0 && !e->reader->gather.loop;
 	bool out = e->writer && e->writer->pend.len > 0;
 	/* A vsock whose peer has closed reports EPOLLRDHUP and no EPOLLHUP: as long as we could still send. */
 	uint32_t want = (in ? (uint32_t)EPOLLIN : 0) | (out ? (uint32_t)EPOLLOUT : 0) |
@@ -64,6 +67,7 @@ void pump_stop(struct pump *p)
 
 	if (!from)
 		return;
+	loop_timer_cancel(&p->gather);
 	p->from = p->to = NULL;
 	from->reader = NULL;
 	to->writer = NULL;
@@ -115,36 +119,89 @@ static bool fill(struct pump *p)
 	return true;
 }
 
-void pump_run(struct pump *p)
+static void look(struct pump *p, bool gathered);
+
+static void on_gathered(struct loop_timer *t)
 {
-	for (int i = 0; i < 2 * TURNS_MAX && p->from; i++) {
+	look(container_of(t, struct pump, gather), true);
+}
+
+/* At the end of a look: the source has nothing more for now. */
+static void gather(struct pump *p)
+{
+	uint64_t now = time_mono_ns();
+	bool soon = now - p->looked_ns < 2 * GATHER_NS;
+
+	if (p->gathered && p->found < GATHER_FULL)
+		p->pauses = 0;
+	if (!p->found || !soon || (p->prompt && p->prompted != p->prompt->writes))
+		p->small = 0;
+	else if (p->gathered && p->found >= GATHER_FULL)
+		p->pause = p->pauses = MIN_OF(MAX_OF(2 * p->pauses, GATHER_PAUSE_MIN), GATHER_PAUSE_MAX);
+	else if (p->pause)
+		p->pause--;
+	else if (p->small < GATHER_AFTER)
+		p->small++;
+	else
+		loop_timer_set(p->from->loop, &p->gather, GATHER_NS, on_gathered);
+	if (p->prompt)
+		p->prompted = p->prompt->writes;
+	p->looked_ns = now;
+	p->gathered = false;
+	p->found = 0;
+}
+
+/* Moves what can be moved. False: it has ended. *empty: the source has no more for now. */
+static bool move(struct pump *p, bool *empty)
+{
+	for (int i = 0; i < 2 * TURNS_MAX; i++) {
 		ssize_t n;
 
 		if (p->pend.len == 0) {
 			if (p->eof) {
 				buf_trim(&p->pend);
 				finish(p, PUMP_EOF);
-				return;
+				return false;
 			}
-			if (!fill(p))
-				break;
+			*empty = !fill(p);
+			if (*empty)
+				return true;
+			p->found += p->pend.len;
 			continue;
 		}
 		n = put(p);
 		if (n < 0 && !again()) {
 			finish(p, PUMP_GONE);
-			return;
+			return false;
 		}
 		if (n < 0)
-			break;
+			return true;
+		p->writes++;
 		buf_consume(&p->pend, (size_t)n);
 	}
-	if (!p->from)
+	return true;
+}
+
+static void look(struct pump *p, bool gathered)
+{
+	bool empty = false;
+
+	loop_timer_cancel(&p->gather);
+	p->gathered = p->gathered || gathered;
+	if (!move(p, &empty))
 		return;
+	if (empty && p->gathers)
+		gather(p);
 	if (p->pend.len == 0)
 		buf_trim(&p->pend);
 	end_watch(p->from);
 	end_watch(p->to);
+}
+
+void pump_run(struct pump *p)
+{
+	if (p->from)
+		look(p, false);
 }
 
 static void on_end(struct loop_fd *src, uint32_t events)

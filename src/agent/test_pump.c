@@ -147,6 +147,125 @@ static void the_first_quiet_moment_can_be_the_end(void **state)
 	stop(&rig);
 }
 
+/* ---- gathering ---- */
+
+static void start_gathering(struct rig *rig)
+{
+	start(rig, true);
+	assert_true(fcntl(rig->in, F_SETPIPE_SZ, PUMP_PIPE) >= (int)PUMP_PIPE);
+	rig->pump.gathers = true;
+}
+
+/* Takes what has come out; how much. */
+static size_t drain(struct rig *rig)
+{
+	static char bytes[1 << 16];
+	size_t sum = 0;
+	ssize_t n;
+
+	while ((n = read(rig->out, bytes, sizeof(bytes))) > 0)
+		sum += (size_t)n;
+	return sum;
+}
+
+/* Small pieces, one a look, until the pump gathers: how many that took. A slow machine needs more, the looks have to be close. */
+static unsigned until_gathering(struct rig *rig)
+{
+	unsigned n = 0;
+
+	for (; !rig->pump.gather.loop; n++) {
+		assert_true(n < 100000);
+		assert_int_equal(write(rig->in, "x", 1), 1);
+		assert_int_equal(loop_turn(rig->loop, -1), 0);
+		assert_int_equal(drain(rig), 1);
+	}
+	return n;
+}
+
+static void small_pieces_are_gathered(void **state)
+{
+	struct rig rig;
+	size_t n = 0;
+
+	start_gathering(&rig);
+	assert_true(until_gathering(&rig) > GATHER_AFTER);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(write(rig.in, "yy", 2), 2);
+	while (n == 0) {
+		assert_int_equal(loop_turn(rig.loop, -1), 0);
+		n = drain(&rig);
+	}
+	assert_int_equal(n, 200);
+	/* Nothing comes any more: it looks at once again, and is the quickest there is for what comes next. */
+	while (rig.pump.gather.loop)
+		assert_int_equal(loop_turn(rig.loop, -1), 0);
+	assert_int_equal(rig.pump.small, 0);
+	assert_int_equal(write(rig.in, "z", 1), 1);
+	assert_int_equal(loop_turn(rig.loop, 0), 0);
+	assert_int_equal(drain(&rig), 1);
+	stop(&rig);
+}
+
+static void the_end_of_what_is_gathered_is_not_lost(void **state)
+{
+	struct rig rig;
+
+	start_gathering(&rig);
+	(void)until_gathering(&rig);
+	assert_int_equal(write(rig.in, "last", 4), 4);
+	close_fd(&rig.in);
+	while (!rig.ended)
+		assert_int_equal(loop_turn(rig.loop, -1), 0);
+	assert_int_equal(rig.why, PUMP_EOF);
+	assert_int_equal(drain(&rig), 4);
+	stop(&rig);
+}
+
+static void who_waits_for_an_answer_is_not_made_to_wait(void **state)
+{
+	struct pump input = {0};
+	struct rig rig;
+
+	start_gathering(&rig);
+	rig.pump.prompt = &input;
+	for (int i = 0; i < 1000; i++) {
+		input.writes++;
+		assert_int_equal(write(rig.in, "x", 1), 1);
+		assert_int_equal(loop_turn(rig.loop, 0), 0);
+		assert_int_equal(drain(&rig), 1);
+		assert_null(rig.pump.gather.loop);
+	}
+	stop(&rig);
+}
+
+/*
+ * The pipe was full when the time was over: its writer stood still, and the sink is slower than one look. A look that takes longer than a
+ * few milliseconds counts for nothing, so a slow machine needs more of them.
+ */
+static void a_fast_writer_is_not_made_to_wait(void **state)
+{
+	static char bytes[PUMP_PIPE];
+	struct rig rig;
+
+	start_gathering(&rig);
+	for (int i = 0; rig.pump.pauses < 4 * GATHER_PAUSE_MIN; i++) {
+		size_t got = 0;
+
+		assert_true(i < 1000);
+		(void)until_gathering(&rig);
+		assert_int_equal(rig.pump.pause, 0);
+		assert_int_equal(write(rig.in, bytes, sizeof(bytes)), sizeof(bytes));
+		while (got < sizeof(bytes)) {
+			assert_int_equal(loop_turn(rig.loop, -1), 0);
+			got += drain(&rig);
+		}
+		assert_int_equal(got, sizeof(bytes));
+		if (rig.pump.pause)
+			assert_int_equal(rig.pump.pause, rig.pump.pauses);
+	}
+	stop(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -155,6 +274,10 @@ int main(void)
 		cmocka_unit_test(a_sink_that_goes_is_noticed_while_nothing_moves),
 		cmocka_unit_test(a_peer_that_shuts_its_side),
 		cmocka_unit_test(the_first_quiet_moment_can_be_the_end),
+		cmocka_unit_test(small_pieces_are_gathered),
+		cmocka_unit_test(the_end_of_what_is_gathered_is_not_lost),
+		cmocka_unit_test(who_waits_for_an_answer_is_not_made_to_wait),
+		cmocka_unit_test(a_fast_writer_is_not_made_to_wait),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
