@@ -82,11 +82,10 @@ tty_pod() {
 		type stty size\r
 		wait 21 99
 		size 22 98
-		type sleep 1000\r
-		wait sleep 1000
-		type \x03
-		type stty size\r
-		wait 22 98
+		type echo "go"ing; sleep 1000\r
+		wait going
+		press \x03 for #\x20
+		press stty size\r for 22 98
 		type exit 5\r' -- "$PODVM" exec -it sleeper -- sh
 	echo "$output"
 	[ "$status" -eq 5 ]
