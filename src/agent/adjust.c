@@ -21,6 +21,7 @@
 
 #include "agent/agent.h"
 #include "agent/hugetlb.h"
+#include "agent/submount.h"
 #include "base/bytes.h"
 
 #define BPF_ANNOTATION "run.oci.seccomp_bpf_data"
@@ -69,6 +70,7 @@ static int open_allowed(const struct adjust *how, const char *path, const char *
 		base = open(how->sources[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (base < 0)
 			return err_errno(err, "%s '%.200s': open '%s'", what, path, how->sources[i]);
+		submount_take(base, rest);
 		fd = (int)syscall(SYS_openat2, base, rest, &oh, sizeof(oh));
 		if (fd >= 0)
 			return fd;

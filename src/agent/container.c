@@ -21,6 +21,7 @@
 #include "agent/cgroup.h"
 #include "agent/live.h"
 #include "agent/pause.h"
+#include "agent/submount.h"
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -97,6 +98,7 @@ static void remove_folder(const char *id)
 static void release(struct container *c)
 {
 	struct agent *a = c->agent;
+	char share[CONTAINER_PATH_LEN];
 	struct err err = {0};
 
 	for (unsigned i = 0; i < AGENT_PROCESSES_MAX; i++)
@@ -113,6 +115,8 @@ static void release(struct container *c)
 	json_decref(c->process);
 	remove_folder(c->id);
 	live_remove(a, c->id);
+	(void)snprintf(share, sizeof(share), SHARED_DIR "/containers/%s", c->id);
+	submounts_drop(SHARED_DIR, share);
 	c->process = NULL;
 	c->init = NULL;
 	c->state = CONTAINER_FREE;

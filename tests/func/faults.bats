@@ -123,6 +123,43 @@ kill_at() { # PHASE PROCESS
 	assert_clean
 }
 
+# A process that ends while a read ahead is under way must not take the file system of its root down with it: the guest's kernel
+# stops at that (submount.h). Answers that take 20 ms make it likely in every second container.
+@test "containers end while the device process is slow: the guest's kernel goes on" {
+	cat >slow.yaml <<-Y
+		apiVersion: v1
+		kind: Pod
+		metadata: {name: slow}
+		spec:
+		  restartPolicy: OnFailure
+		  initContainers:
+		$(for i in 1 2 3 4 5 6 7 8; do echo "  - {name: i$i, image: $IMAGE, command: [sh, -c, exit 0]}"; done)
+		  containers:
+		  - {name: a, image: $IMAGE, command: [sh, -c, 'test -e /vol/once || { : >/vol/once; exit 1; }; stat -c %d /vol'], volumeMounts: [{name: vol, mountPath: /vol}]}
+		  - {name: b, image: $IMAGE, command: [sh, -c, 'stat -c %d /vol; cat /proc/sys/kernel/panic_on_oops'], volumeMounts: [{name: vol, mountPath: /vol}]}
+		  volumes: [{name: vol, emptyDir: {}}]
+	Y
+	"$PODVM" run slow.yaml >out 2>err &
+	RUN_PID=$!
+	wait_for 60 reached boot
+	local vmm device status=0
+	vmm=$(process vmm)
+	while kill -STOP "$vmm" 2>/dev/null; do
+		sleep 0.02
+		kill -CONT "$vmm" 2>/dev/null || true
+		sleep 0.002
+	done
+	wait $RUN_PID || status=$?
+	cat out err
+	[ "$status" -eq 0 ]
+	# One file system for both, so that they share what they map, and an oops ends the VM instead of leaving it half dead.
+	device=$(sed -n 's/^\[a\] //p' out)
+	[[ -n $device ]]
+	grep -qx "\[b\] $device" out
+	grep -qx '\[b\] 1' out
+	assert_clean
+}
+
 @test "three pods at once do not disturb each other" {
 	for i in 1 2 3; do
 		pod "many$i" Never "$(sh_container main "echo pod $i; exit $i")"
