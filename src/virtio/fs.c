@@ -142,16 +142,14 @@ static void drop_session(struct fs *fs)
 }
 
 /*
- * No FUSE_ASYNC_READ. Each root filesystem and volume is a superblock of its own in the guest (FUSE_SUBMOUNTS), which goes with the last
- * mount namespace that has it. A file that is closed while such a read is under way is released when the read has ended, and
- * nothing in Linux makes the superblock's end wait for that: a process that ended while its program was still being read ahead met
- * "VFS: Busy inodes after unmount", a BUG, and was never reaped. Without the flag whoever reads ahead waits.
+ * FUSE_ASYNC_READ: a file that is closed while it is read ahead is released when that read has ended. In a submount whoever unmounts
+ * has to wait for that (agent/submount.h), or Linux 6.1 stops with a BUG.
  */
 static uint64_t wanted_flags(const struct fs *fs)
 {
-	uint64_t flags = FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_DONT_MASK | FUSE_AUTO_INVAL_DATA |
-			 FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS |
-			 FUSE_POSIX_ACL | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS | FUSE_SUBMOUNTS |
+	uint64_t flags = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_DONT_MASK |
+			 FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO |
+			 FUSE_PARALLEL_DIROPS | FUSE_POSIX_ACL | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS | FUSE_SUBMOUNTS |
 			 FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT | FUSE_INIT_EXT;
 
 	if (!fs->local_locks)

@@ -23,7 +23,6 @@ static void starts(void **state)
 	assert_int_equal(c->init.max_write, 1024 * 1024);
 	assert_int_equal(c->init.max_pages, 256);
 	assert_true(c->init.flags & FUSE_SUBMOUNTS && c->init.flags & FUSE_HANDLE_KILLPRIV_V2);
-	assert_false(c->init.flags & FUSE_ASYNC_READ);
 	assert_true(c->init.flags & FUSE_POSIX_LOCKS && c->init.flags & FUSE_FLOCK_LOCKS);
 	assert_false(c->init.flags & FUSE_WRITEBACK_CACHE);
 	assert_int_equal(cl_getattr(c, FUSE_ROOT_ID, NULL), 0);
