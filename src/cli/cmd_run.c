@@ -168,6 +168,7 @@ static void on_output(void *ctx, const struct kube_container *c, enum pod_stream
 {
 	struct run *run = ctx;
 	int fd = stream == POD_STDERR ? STDERR_FILENO : STDOUT_FILENO;
+	const char *end = run->term.raw ? "\r\n" : "\n";
 	char front[80];
 
 	(void)snprintf(front, sizeof(front), "[%s] ", c->name);
@@ -175,7 +176,7 @@ static void on_output(void *ctx, const struct kube_container *c, enum pod_stream
 		out_put(&run->out, fd, front, strlen(front));
 	out_put(&run->out, fd, bytes, n);
 	if (!c->tty)
-		out_put(&run->out, fd, "\r\n" + !run->term.raw, 1 + run->term.raw);
+		out_put(&run->out, fd, end, strlen(end));
 	/* pod_new has not returned yet when the pod fails at once. */
 	if (run->pod && out_full(&run->out, fd))
 		pod_hold_output(run->pod, stream, true);
