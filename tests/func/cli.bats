@@ -20,7 +20,9 @@ setup_file() {
 		  - {name: other, image: $IMAGE, command: [sh, -c, "trap 'exit 0' TERM; echo other line; while :; do sleep 0.1; done"]}
 	Y
 	"$PODVM" run -d -q web.yaml >id
+	wait_for 60 traps_are_set
 }
+traps_are_set() { [[ $("$PODVM" logs web | grep -c line) == 3 ]]; }
 
 teardown_file() {
 	load ../lib/common.bash

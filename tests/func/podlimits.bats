@@ -8,14 +8,15 @@ load ../lib/common.bash
 setup() { podvm_setup; }
 teardown() { assert_clean; }
 
+# The time has to be enough for the shell to set its trap on a slow machine too.
 @test "activeDeadlineSeconds ends the pod, which fails and says so" {
 	pod late Always "$(sh_container main 'trap "echo asked; exit 0" TERM; while :; do sleep 0.1; done')"
-	sed -i 's/^  restartPolicy/  activeDeadlineSeconds: 3\n&/' late.yaml
+	sed -i 's/^  restartPolicy/  activeDeadlineSeconds: 8\n&/' late.yaml
 	run "$PODVM" run -q late.yaml
 	echo "$output"
 	[ "$status" -ne 0 ]
 	[[ "$output" == *"[main] asked"* ]]
-	[[ "$output" == *"DeadlineExceeded: activeDeadlineSeconds (3) passed"* ]]
+	[[ "$output" == *"DeadlineExceeded: activeDeadlineSeconds (8) passed"* ]]
 }
 
 @test "an emptyDir beyond its sizeLimit evicts the pod; one below does not" {
