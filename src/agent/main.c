@@ -238,7 +238,8 @@ int main(int argc, char **argv)
 	set_handlers();
 	if (boot(&agent, &err) < 0)
 		agent_panic("boot: %s", err.msg);
-	log_info("ready %llu ms after the kernel's start of it",
+	/* Not more than that: each byte is an exit of the guest or two, and the host is waiting for its answer. */
+	log_debug("ready %llu ms after the kernel's start of it",
 		(unsigned long long)((time_mono_ns() - agent.start_ns) / NS_PER_MS));
 	for (;;) {
 		int r = loop_run(agent.loop);
