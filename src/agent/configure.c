@@ -20,6 +20,7 @@
 #include "agent/pause.h"
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "base/log.h"
 
 #define ENTROPY_MIN 32
 #define ENTROPY_MAX 512
@@ -112,6 +113,15 @@ static int set_sysctls(const Podvm__Agent__V1__ConfigureRequest *req, struct err
 	return r;
 }
 
+/* Without it the kernel looks twice a second for memory to compact, for large pages that nobody has asked for yet. */
+static void sleep_soundly(void)
+{
+	struct err err = {0};
+
+	if (set_sysctl("vm.compaction_proactiveness", "0", &err) < 0)
+		log_debug("%s, ignoring", err.msg);
+}
+
 static int mount_tmpfs(const char *path, uint64_t size, uint32_t mode, struct err *err)
 {
 	char options[80];
@@ -193,6 +203,7 @@ int configure_guest(struct agent *a, const Podvm__Agent__V1__ConfigureRequest *r
 		r = net_loopback(err);
 	if (r == 0)
 		r = net_configure(req, err);
+	sleep_soundly();
 	if (r == 0)
 		r = set_sysctls(req, err);
 	if (r == 0)

@@ -151,7 +151,8 @@ static int make_pairs(struct wiring *w, struct err *err)
  * earlycon, kept, is the only console: it needs neither interrupt nor timer, so it costs nothing when it is quiet; the agent
  * writes to the kernel's log. reboot=t: left to itself Linux 6.1 resets this machine by the BIOS that it has not, and runs wild.
  * noreplace-smp: on one CPU a kernel patches its lock prefixes away, some 10,000 places one by one: 5 ms of lab time in each boot.
- * Kept, they cost what they cost every guest with two CPUs. The rest as for QEMU (qemu_args.c).
+ * Kept, they cost what they cost every guest with two CPUs. tsc=nowatchdog: else the guest wakes twice a second to compare its TSC
+ * with KVM's clock, which is made of the same TSC. The rest as for QEMU (qemu_args.c).
  */
 static int fill_cmdline(char dst[2048], const struct vm_config *cfg, struct err *err)
 {
@@ -159,7 +160,8 @@ static int fill_cmdline(char dst[2048], const struct vm_config *cfg, struct err 
 		"quiet earlycon=uart8250,io,0x3f8 keep_bootcon rootfstype=ramfs reboot=t panic=-1 oops=panic "
 		"8250.nr_uarts=0 "
 		"cryptomgr.notests "
-		"random.trust_cpu=on rcupdate.rcu_expedited=1 printk.devkmsg=on podvm.console=kmsg%s%s%s",
+		"random.trust_cpu=on rcupdate.rcu_expedited=1 tsc=nowatchdog printk.devkmsg=on "
+		"podvm.console=kmsg%s%s%s",
 		cfg->vcpus == 1 ? " noreplace-smp" : "", *cfg->cmdline_extra ? " " : "", cfg->cmdline_extra);
 }
 
