@@ -150,6 +150,7 @@ int boot_load_kernel(const struct ram *ram, int fd, struct boot_result *ret, str
 
 /* ---- the rest ---- */
 
+/* Right behind the kernel: they share a large page, and the kernel goes on in the memory that the initramfs leaves. */
 static int load_initrd(const struct ram *ram, int fd, struct boot_result *b, struct err *err)
 {
 	uint64_t top = MIN_OF(ram->size, LAYOUT_LOW_MAX), size;
@@ -160,10 +161,10 @@ static int load_initrd(const struct ram *ram, int fd, struct boot_result *b, str
 	size = (uint64_t)st.st_size;
 	if (!S_ISREG(st.st_mode) || size == 0)
 		return err_set(err, EINVAL, "initramfs: not a file with something in it");
-	if (size > top || ((top - size) & ~(PAGE - 1)) < b->kernel_end)
+	b->initrd_start = (b->kernel_end + PAGE - 1) & ~(PAGE - 1);
+	if (b->initrd_start > top || size > top - b->initrd_start)
 		return err_set(
 			err, ENOMEM, "initramfs: %" PRIu64 " bytes do not fit into the guest beside its kernel", size);
-	b->initrd_start = (top - size) & ~(PAGE - 1);
 	b->initrd_end = b->initrd_start + size;
 	return ram_load(ram, b->initrd_start, fd, 0, size, err) < 0 ? err_wrap(err, "initramfs") : 0;
 }

@@ -8,7 +8,7 @@
  *   0x0000_7000  memory map
  *   0x0002_0000  command line
  *   0x000a_0000  hole up to 1 MiB; ACPI tables from 0xe0000
- *   0x0010_0000  RAM: kernel where its ELF file says, initramfs at the end
+ *   0x0010_0000  RAM: kernel where its ELF file says, initramfs behind it
  *   0xc000_0000  BARs of PCI devices, one slot every 32 KiB; from 0xc010_0000 on 1 MiB for each root port
  *   0xe000_0000  PCI config space (ECAM), 1 MiB for each bus
  *   0xfee0_0000  local APICs (in KVM)

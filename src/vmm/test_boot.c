@@ -106,7 +106,8 @@ static void loads_a_kernel(void **state)
 	assert_memory_equal(guest_mem_at(&ram.mem, KERNEL_GPA, sizeof(im)), &im, sizeof(im));
 	for (size_t i = 0; i < 8192; i++)
 		assert_int_equal(ram.base[KERNEL_GPA + sizeof(im) + i], 0);
-	assert_int_equal(b.initrd_end, 64 * MIB - 8192 + sizeof(initrd));
+	assert_int_equal(b.initrd_start, (b.kernel_end + 4095) / 4096 * 4096);
+	assert_int_equal(b.initrd_end, b.initrd_start + sizeof(initrd));
 	assert_memory_equal(ram.base + b.initrd_start, initrd, sizeof(initrd));
 	si = ram.base + b.start_info;
 	assert_int_equal(get_le32(si), 0x336ec578);
