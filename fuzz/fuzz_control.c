@@ -33,9 +33,9 @@ static void configure(const struct json_object *obj)
 		if (!options_takes_fd(m->key))
 			(void)!options_set(&o, m->key, m->type == JSON_STRING ? m->string : NULL, NULL);
 	}
-	if (o.vcpus > VCPUS_MAX || o.memory_mib > MEMORY_MAX >> 20 || o.memory_max_mib > MEMORY_MAX >> 20 ||
-		o.ports > PCI_PORTS_MAX || strlen(o.cmdline) >= LAYOUT_CMDLINE_MAX || o.no_jail || o.n_nics ||
-		o.n_disks)
+	if (o.vcpus > VCPUS_MAX || o.vcpus_max > VCPUS_MAX || o.memory_mib > MEMORY_MAX >> 20 ||
+		o.memory_max_mib > MEMORY_MAX >> 20 || o.ports > PCI_PORTS_MAX ||
+		strlen(o.cmdline) >= LAYOUT_CMDLINE_MAX || o.no_jail || o.n_nics || o.n_disks)
 		abort();
 	if (o.cmdline != none)
 		free((void *)(uintptr_t)o.cmdline);

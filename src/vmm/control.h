@@ -34,7 +34,8 @@ struct control {
 	struct loop_fd src, parked_src;
 	bool pausing; /* a pause is to be answered when all vCPUs stand */
 	bool paused;  /* the owner wants them to */
-	uint64_t pause_id, start_id;
+	uint64_t pause_id, start_id, resize_id;
+	unsigned resizing;	  /* to how many vCPUs, when all stand; 0: nothing to do */
 	int fds[CONTROL_FDS_MAX]; /* that came with the line; -1: taken */
 	unsigned n_fds;
 	size_t fds_end; /* they came with the line that holds the byte before this one of `line`; 0: there are none */

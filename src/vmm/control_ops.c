@@ -15,6 +15,7 @@
 static void reply_failed(struct control *c, uint64_t id, const struct err *why)
 {
 	const char *code = why->code == EINVAL || why->code == ERANGE ? "INVALID"
+			   : why->code == EBUSY			      ? "BUSY"
 			   : why->code == ENOTSUP		      ? "UNSUPPORTED"
 								      : "FAILED";
 
@@ -224,6 +225,20 @@ void control_on_released(void *ctx)
 
 /* ---- running ---- */
 
+/* All vCPUs stand: lets as many run as was asked for, if the guest has the others off line, and tells how many it has on line. */
+static void resize_vcpus(struct control *c)
+{
+	auto_buf struct buf b = BUF_INIT(256);
+	struct vm *vm = &c->monitor->vm;
+	struct err err = {0};
+
+	if (vm_allow(vm, c->resizing, &err) < 0)
+		reply_failed(c, c->resize_id, &err);
+	else if (buf_printf(&b, "{\"id\":%" PRIu64 ",\"ok\":true,\"online\":%u}", c->resize_id, vm_online(vm)) == 0)
+		control_send(c, &b);
+	c->resizing = 0;
+}
+
 void control_settle(struct control *c)
 {
 	struct monitor *m = c->monitor;
@@ -231,6 +246,8 @@ void control_settle(struct control *c)
 	if (!vm_is_parked(&m->vm))
 		return;
 	hotplug_take_out(&m->hotplug);
+	if (c->resizing)
+		resize_vcpus(c);
 	if (c->pausing)
 		control_reply(c, c->pause_id);
 	c->pausing = false;
@@ -255,7 +272,7 @@ static void do_resume(struct control *c, uint64_t id)
 	if (c->pausing)
 		control_reply_error(c, c->pause_id, "CANCELLED", "resumed before all vCPUs stood");
 	c->pausing = c->paused = false;
-	if (!hotplug_waits(&c->monitor->hotplug))
+	if (!hotplug_waits(&c->monitor->hotplug) && !c->resizing)
 		vm_resume(&c->monitor->vm);
 	control_reply(c, id);
 }
@@ -280,20 +297,36 @@ static void do_counters(struct control *c, uint64_t id)
 		control_reply_error(c, id, "FAILED", "the counters do not fit");
 }
 
+/* The answer comes when all vCPUs stand. */
+static int start_resize_vcpus(struct control *c, uint64_t id, uint64_t n, struct err *err)
+{
+	if (n < 1 || n > c->monitor->vm.cfg.vcpus)
+		return err_set(err, EINVAL, "%" PRIu64 " vCPUs: this machine has 1 to %u", n, c->monitor->vm.cfg.vcpus);
+	if (c->resizing)
+		return err_set(err, EBUSY, "another resize of vCPUs is under way");
+	c->resizing = (unsigned)n;
+	c->resize_id = id;
+	vm_pause(&c->monitor->vm);
+	control_settle(c);
+	return 0;
+}
+
 static void do_resize(struct control *c, uint64_t id, const struct json_object *obj)
 {
-	static const char *const known[] = {"memory", "vcpus", NULL};
-	uint64_t mib = 0;
+	static const char *const of_memory[] = {"memory", NULL}, *const of_vcpus[] = {"vcpus", NULL};
+	bool vcpus = json_find(obj, "vcpus");
+	uint64_t n = 0;
 	struct err err = {0};
-	int r = only(obj, known, &err);
+	int r = only(obj, vcpus ? of_vcpus : of_memory, &err);
 
-	if (r == 0 && json_find(obj, "vcpus"))
-		r = err_set(&err, ENOTSUP, "vCPUs are made at the start; the guest itself takes them on and off line");
 	if (r == 0)
-		r = get_number(obj, "memory", &mib, &err);
-	if (r == 0)
-		r = devices_resize(&c->monitor->devices, MIN_OF(mib, UINT32_MAX) << 20, &err);
-	reply_result(c, id, r, &err);
+		r = get_number(obj, vcpus ? "vcpus" : "memory", &n, &err);
+	if (r == 0 && vcpus)
+		r = start_resize_vcpus(c, id, n, &err);
+	else if (r == 0)
+		r = devices_resize(&c->monitor->devices, MIN_OF(n, UINT32_MAX) << 20, &err);
+	if (r < 0 || !vcpus)
+		reply_result(c, id, r, &err);
 }
 
 static const struct {

@@ -91,8 +91,8 @@ int counters_put(struct monitor *m, struct buf *b)
 	if (r == 0)
 		r = buf_printf(b,
 			"\"first_run\":%" PRIu64 "},\"console\":{\"written\":%" PRIu64 ",\"dropped\":%" PRIu64
-			"},\"vcpus\":[",
-			since_main(m, vm->first_run_ns), vm->uart.written, vm->uart.dropped);
+			"},\"vcpus_allowed\":%u,\"vcpus\":[",
+			since_main(m, vm->first_run_ns), vm->uart.written, vm->uart.dropped, vm->allowed);
 	for (unsigned i = 0; i < vm->cfg.vcpus && r == 0; i++)
 		r = put_vcpu(&vm->vcpus[i], b);
 	if (r == 0)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "base/bytes.h"
@@ -65,6 +66,7 @@ static void *run(void *arg)
 	bool landlock = true;
 	int r = loop_new(&loop, &err);
 
+	(void)prctl(PR_SET_NAME, "fs");
 	if (r == 0 && !t->opts->no_jail)
 		r = jail_thread(t->attach ? JAIL_VM_FS : JAIL_FS, t->opts->seccomp, &landlock, &err);
 	if (r == 0 && !landlock)

@@ -95,7 +95,8 @@ static int make_vm(struct monitor *m, int kvm_fd, struct err *err)
 	const struct options *o = m->opts;
 	struct vm_config vc = {
 		.kvm_fd = kvm_fd,
-		.vcpus = (unsigned)o->vcpus,
+		.vcpus = (unsigned)(o->vcpus_max ? o->vcpus_max : o->vcpus),
+		.allowed = (unsigned)o->vcpus,
 		.memory = o->memory_mib << 20,
 		.huge_pages = o->huge_pages,
 		.kernel_fd = o->kernel,

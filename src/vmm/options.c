@@ -114,7 +114,7 @@ void options_help(void)
 		"  --kernel FD         uncompressed ELF kernel with a PVH entry point\n"
 		"  --initrd FD         initramfs\n"
 		"  --cmdline TEXT      the kernel's command line\n"
-		"  --vcpus N           1 to 32 (1)\n"
+		"  --vcpus N[,max=M]   1 to 32 (1); with max, \"resize\" can let up to M run\n"
 		"  --memory MIB        64 to 65536, even (256)\n"
 		"  --huge-pages        ask the kernel for large pages\n"
 		"  --console FD        where early messages and the kernel's log go\n"
@@ -218,6 +218,23 @@ int options_nic(struct option_nic *nic, const char *mac, uint64_t mtu, struct er
 	return 0;
 }
 
+/* N[,max=M] */
+static int parse_vcpus(const char *text, struct options *o, struct err *err)
+{
+	char n[20], max[20];
+	const char *rest = split(text, n);
+	uint64_t vcpus = 0, most = 0;
+
+	if (rest &&
+		(split(rest, max) || strncmp(max, "max=", 4) != 0 || str_to_u64(max + 4, VCPUS_MAX, &most, NULL) < 0))
+		return err_set(err, EINVAL, "--vcpus '%.40s': must be N or N,max=M, up to %u", text, VCPUS_MAX);
+	if (str_to_u64(n, VCPUS_MAX, &vcpus, err) < 0)
+		return err_wrap(err, "--vcpus");
+	o->vcpus = vcpus;
+	o->vcpus_max = most;
+	return 0;
+}
+
 /* FD,MAC,MTU */
 static int parse_nic(const char *text, struct options *o, struct err *err)
 {
@@ -286,7 +303,7 @@ static int parse_machine(int arg, const char *name, const char *text, struct opt
 	case ARG_CMDLINE:
 		return parse_text(name, text, LAYOUT_CMDLINE_MAX - 1, &o->cmdline, err);
 	case ARG_VCPUS:
-		return parse_number(name, text, VCPUS_MAX, &o->vcpus, err);
+		return parse_vcpus(text, o, err);
 	case ARG_MEMORY:
 		return parse_number(name, text, MEMORY_MAX >> 20, &o->memory_mib, err);
 	case ARG_MEMORY_MAX:
@@ -374,6 +391,9 @@ int options_check_machine(const struct options *o, struct err *err)
 		return err_set(err, EINVAL, "--vm needs --kernel, or --control to be given it by");
 	if (!o->vcpus)
 		return err_set(err, EINVAL, "--vcpus 0: must be 1 to %u", VCPUS_MAX);
+	if (o->vcpus_max && o->vcpus_max < o->vcpus)
+		return err_set(err, EINVAL, "--vcpus %llu,max=%llu: the most are fewer", (unsigned long long)o->vcpus,
+			(unsigned long long)o->vcpus_max);
 	if (o->memory_mib < MEMORY_MIN >> 20 || o->memory_mib % 2)
 		return err_set(
 			err, EINVAL, "--memory %llu: must be 64 to 65536, and even", (unsigned long long)o->memory_mib);

@@ -37,6 +37,7 @@ struct options {
 	int kernel, initrd, console, control;
 	const char *cmdline;
 	uint64_t vcpus, memory_mib;
+	uint64_t vcpus_max;	 /* what `resize` may make of it; 0: no more */
 	uint64_t ports;		 /* root ports for hot-plug */
 	uint64_t memory_max_mib; /* what virtio-mem may make of it; 0: no such device */
 	bool huge_pages, paused, explain, rng, balloon, hvc;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 #include "base/bytes.h"
 #include "base/fd.h"
@@ -125,16 +127,37 @@ static void on_kick(int signo)
 		__atomic_store_n(&running->immediate_exit, 1, __ATOMIC_RELAXED);
 }
 
-/* Stands while the VM does; leaves when it runs. A VM that ended never runs again. */
+/*
+ * A vCPU that the guest never started waits for that; one that it took off line again waits as Linux has it wait, halted with interrupts off:
+ * only the others are on line. To be asked by its own thread, or the question waits for the guest.
+ */
+static bool is_online(const struct vcpu *v)
+{
+	struct kvm_mp_state s = {0};
+
+	if (ioctl(v->fd, KVM_GET_MP_STATE, &s) < 0)
+		return true; /* it cannot be taken away then */
+	return s.mp_state == KVM_MP_STATE_HALTED ? v->run->if_flag : s.mp_state == KVM_MP_STATE_RUNNABLE;
+}
+
+static bool must_stand(const struct vcpu *v)
+{
+	return __atomic_load_n(&v->vm->paused, __ATOMIC_ACQUIRE) ||
+	       v->id >= __atomic_load_n(&v->vm->allowed, __ATOMIC_ACQUIRE);
+}
+
+/* Stands while the VM does, or it may not run; leaves when it runs. A VM that ended never runs again. */
 static void park(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
 	const uint64_t one = 1;
+	bool online = is_online(v);
 
 	(void)pthread_mutex_lock(&vm->lock);
-	while (vm->paused) {
+	while (must_stand(v)) {
 		if (!v->parked) {
 			v->parked = true;
+			v->online = online;
 			if (++vm->n_parked == vm->cfg.vcpus)
 				(void)!write(vm->parked_fd, &one, sizeof(one));
 		}
@@ -190,7 +213,7 @@ static void run_guest(struct vcpu *v)
 	struct vm *vm = v->vm;
 
 	for (;;) {
-		if (__atomic_load_n(&vm->paused, __ATOMIC_ACQUIRE))
+		if (must_stand(v))
 			park(v);
 		if (ioctl(v->fd, KVM_RUN, 0) == 0) {
 			v->exits[MIN_OF(v->run->exit_reason, EXIT_REASONS - 1u)]++;
@@ -211,11 +234,14 @@ static void *vcpu_main(void *arg)
 	struct vm *vm = v->vm;
 	struct err err = {0};
 	bool landlock = true;
+	char name[16] = "";
 	sigset_t set;
 
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, KICK_SIGNAL);
 	running = v->run;
+	(void)snprintf(name, sizeof(name), "vcpu%u", v->id);
+	(void)prctl(PR_SET_NAME, name);
 	(void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	if (!vm->cfg.no_jail && jail_thread(JAIL_VCPU, vm->cfg.seccomp, &landlock, &err) < 0)
 		vm_end(vm, VM_ERROR, "vCPU %u: %s", v->id, err.msg);

@@ -77,10 +77,11 @@ int vm_init(struct vm *vm, const struct vm_config *cfg, struct err *err)
 
 	vm->cfg = *cfg;
 	vm->paused = true;
+	vm->allowed = cfg->allowed;
 	(void)pthread_mutex_init(&vm->lock, NULL);
 	(void)pthread_cond_init(&vm->changed, NULL);
-	if (cfg->vcpus < 1 || cfg->vcpus > VCPUS_MAX)
-		return err_set(err, EINVAL, "%u vCPUs: must be 1 to %u", cfg->vcpus, VCPUS_MAX);
+	if (cfg->vcpus < 1 || cfg->vcpus > VCPUS_MAX || cfg->allowed < 1 || cfg->allowed > cfg->vcpus)
+		return err_set(err, EINVAL, "%u of %u vCPUs: must be 1 to %u", cfg->allowed, cfg->vcpus, VCPUS_MAX);
 	pci_bus_init(&vm->bus);
 	uart_init(&vm->uart, cfg->console_fd);
 	r = make_events(vm, err);
@@ -337,6 +338,29 @@ bool vm_is_parked(struct vm *vm)
 	r = vm->paused && vm->n_parked == vm->cfg.vcpus;
 	(void)pthread_mutex_unlock(&vm->lock);
 	return r;
+}
+
+unsigned vm_online(const struct vm *vm)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < vm->cfg.vcpus; i++)
+		n += vm->vcpus[i].online;
+	return n;
+}
+
+int vm_allow(struct vm *vm, unsigned n, struct err *err)
+{
+	if (n < 1 || n > vm->cfg.vcpus)
+		return err_set(err, EINVAL, "%u vCPUs: must be 1 to %u", n, vm->cfg.vcpus);
+	for (unsigned i = n; i < vm->cfg.vcpus; i++)
+		if (vm->vcpus[i].online)
+			return err_set(err, EBUSY, "vCPU %u is on line in the guest", i);
+	(void)pthread_mutex_lock(&vm->lock);
+	__atomic_store_n(&vm->allowed, n, __ATOMIC_RELEASE);
+	(void)pthread_cond_broadcast(&vm->changed);
+	(void)pthread_mutex_unlock(&vm->lock);
+	return 0;
 }
 
 void vm_end(struct vm *vm, enum vm_end how, const char *fmt, ...)

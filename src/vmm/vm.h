@@ -41,9 +41,9 @@ enum vm_end {
 };
 
 struct vm_config {
-	int kvm_fd; /* consumed */
-	unsigned vcpus;
-	uint64_t memory; /* bytes */
+	int kvm_fd;		 /* consumed */
+	unsigned vcpus, allowed; /* how many there are, and how many of them may run at first */
+	uint64_t memory;	 /* bytes */
 	bool huge_pages;
 	int kernel_fd, initrd_fd; /* borrowed until vm_load returns; initrd_fd may be -1 */
 	const char *cmdline;
@@ -64,6 +64,7 @@ struct vcpu {
 	struct kvm_run *run;
 	pthread_t thread;
 	bool parked;		      /* under vm->lock */
+	bool online;		      /* while it is parked: the guest had it on line when it was stopped */
 	uint64_t exits[EXIT_REASONS]; /* by exit reason; written by its thread alone */
 	uint64_t kicks;		      /* KVM_RUN was interrupted */
 };
@@ -108,7 +109,8 @@ struct vm {
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	bool started, paused; /* what vCPUs obey; under lock, paused also read without */
+	bool started, paused; /* what vCPUs obey; under lock, paused and allowed also read without */
+	unsigned allowed;     /* vCPUs from this number on do not run */
 	unsigned n_parked;
 	int parked_fd; /* eventfd: all vCPUs stand since vm_pause */
 	enum vm_end end;
@@ -138,6 +140,10 @@ int vm_start(struct vm *vm, struct err *err) must_check;
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
 bool vm_is_parked(struct vm *vm);
+/* All vCPUs stand: how many of them the guest has on line: they run, or wait for an interrupt that can come. */
+unsigned vm_online(const struct vm *vm);
+/* All vCPUs stand: only the first n, 1 to all of them, may run from now on. -EBUSY: the guest has one of the others on line. */
+int vm_allow(struct vm *vm, unsigned n, struct err *err) must_check;
 
 /* The guest is over. The first call counts. From any thread. */
 void vm_end(struct vm *vm, enum vm_end how, const char *fmt, ...) printf_like(3, 4);

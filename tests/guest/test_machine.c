@@ -169,6 +169,7 @@ static const struct expected guests[] = {
 	{"off", "8", VMM_POWEROFF, "alive\n", "the guest powered off"},
 	{"reset", "1", VMM_RESET, "still here\n", "the guest reset itself"},
 	{"triple", "1", VMM_TRIPLE, "faults\n", "vCPU 0: triple fault"},
+	{"nowhere", "1", VMM_KVM, "nowhere\n", "vCPU 0: KVM cannot execute the instruction at 0xd0000000"},
 	{"ports", "1", VMM_POWEROFF, "storm\nover\n", "the guest powered off"},
 	{"wild", "1", VMM_POWEROFF, "wild\nnothing there\n", "the guest powered off"},
 	{"registers", "1", VMM_POWEROFF, "registers\nunchanged\n", "the guest powered off"},
@@ -263,6 +264,38 @@ static void an_idle_guest_is_paused(void **state)
 	pauses_and_stops("halt", "halts\n", "4");
 }
 
+/* How many may run is the owner's affair, how many do the guest's: this one never starts another. */
+static void more_and_fewer_vcpus(void **state)
+{
+	static const struct {
+		const char *line, *want;
+	} lines[] = {
+		{"{\"id\":1,\"op\":\"counters\"}", "{\"id\":1,\"ok\":true,\"state\":\"running\",*"},
+		{"{\"id\":2,\"op\":\"resize\",\"vcpus\":4}", "{\"id\":2,\"ok\":true,\"online\":1}"},
+		{"{\"id\":3,\"op\":\"resize\",\"vcpus\":1}", "{\"id\":3,\"ok\":true,\"online\":1}"},
+		{"{\"id\":4,\"op\":\"resize\",\"vcpus\":0}", "{\"id\":4,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"{\"id\":5,\"op\":\"resize\",\"vcpus\":5}", "{\"id\":5,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"{\"id\":6,\"op\":\"resize\",\"vcpus\":\"2\"}", "{\"id\":6,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"{\"id\":7,\"op\":\"resize\",\"vcpus\":2,\"memory\":64}",
+			"{\"id\":7,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"{\"id\":8,\"op\":\"pause\"}", "{\"id\":8,\"ok\":true}"},
+		{"{\"id\":9,\"op\":\"resize\",\"vcpus\":3}", "{\"id\":9,\"ok\":true,\"online\":1}"},
+		{"{\"id\":10,\"op\":\"counters\"}", "{\"id\":10,\"ok\":true,\"state\":\"paused\",*"},
+		{"{\"id\":11,\"op\":\"resume\"}", "{\"id\":11,\"ok\":true}"},
+		{"{\"id\":12,\"op\":\"stop\"}", "{\"id\":12,\"ok\":true}"},
+	};
+	char text[TEXT_MAX];
+	struct machine m;
+
+	start(&m, "spin", "2,max=4");
+	talk(&m, NULL, "{\"hello\":*");
+	read_text(m.console, text, "spins\n");
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+		talk(&m, lines[i].line, lines[i].want);
+	talk(&m, NULL, "{\"event\":\"ended\",*");
+	assert_int_equal(finish(&m), VMM_POWEROFF);
+}
+
 static void bad_requests_are_refused(void **state)
 {
 	static const struct {
@@ -274,7 +307,8 @@ static void bad_requests_are_refused(void **state)
 		{"{\"id\":\"1\",\"op\":\"stop\"}", "{\"id\":0,\"ok\":false,\"code\":\"INVALID\",*"},
 		{"{\"id\":7,\"op\":\"explode\"}", "{\"id\":7,\"ok\":false,\"code\":\"UNKNOWN\",*"},
 		{"{\"id\":8,\"op\":\"stop\",\"now\":true}", "{\"id\":8,\"ok\":false,\"code\":\"INVALID\",*"},
-		{"{\"id\":9,\"op\":\"resize\",\"vcpus\":2}", "{\"id\":9,\"ok\":false,\"code\":\"UNSUPPORTED\",*"},
+		{"{\"id\":9,\"op\":\"resize\",\"vcpus\":2}", "{\"id\":9,\"ok\":false,\"code\":\"INVALID\",*"},
+		{"{\"id\":9,\"op\":\"resize\",\"memory\":2048}", "{\"id\":9,\"ok\":false,\"code\":\"UNSUPPORTED\",*"},
 	};
 	struct machine m;
 
@@ -445,6 +479,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(guests_end_as_they_should),
 		cmocka_unit_test(a_guest_that_never_exits_is_paused),
 		cmocka_unit_test(an_idle_guest_is_paused),
+		cmocka_unit_test(more_and_fewer_vcpus),
 		cmocka_unit_test(bad_requests_are_refused),
 		cmocka_unit_test(a_line_without_end_is_an_error),
 		cmocka_unit_test(a_machine_is_told_what_to_be),

@@ -101,7 +101,10 @@ node() {
 	ip -n "d$$" addr add 10.9.0.1/24 dev t0
 	ip -n "d$$" link set t0 up
 }
-teardown() { ip netns del "d$$" 2>/dev/null || true; }
+teardown() {
+	ip netns del "d$$" 2>/dev/null || true
+	[[ -z ${loop:-} ]] || losetup -d "$loop"
+}
 
 # owner <SCRIPT: plays the owner; what it said is in $output, what the guest said in $said.
 owner() {
@@ -180,7 +183,7 @@ EOF
 	[ "$frame" -gt 1500 ]
 	grep -q "^out $(sum <got) -$" <<<"$said"
 	grep -q "^in $(sum <sent) - 0$" <<<"$said"
-	[[ $output == *'"id":1,"ok":false,"code":"INVALID"'*'"id":2,"ok":false,"code":"UNSUPPORTED"'*'"id":3,"ok":true'* ]]
+	[[ $output == *'"id":1,"ok":false,"code":"INVALID"'*'"id":2,"ok":false,"code":"INVALID"'*'"id":3,"ok":true'* ]]
 	# It stood: not one exit in a second.
 	exits() { grep "\"id\":$1,.*\"state\":\"paused\"" <<<"$output" | grep -o '"vcpus":.*"devices"'; }
 	[ -n "$(exits 8)" ]
@@ -192,15 +195,17 @@ EOF
 	head -c 4M /dev/urandom >disk
 	head -c 2M /dev/urandom >second
 	disk=$(sum <disk) second=$(sum <second)
+	[ -e /dev/loop0 ] || modprobe loop
+	loop=$(losetup -r -f --show second) # a block device
 	initramfs '
 		say cpus $(cat /sys/devices/system/cpu/present /sys/devices/system/cpu/online)
-		echo 1 >/sys/devices/system/cpu/cpu1/online && say more cpus $(cat /sys/devices/system/cpu/online)
-		echo 0 >/sys/devices/system/cpu/cpu1/online && say fewer cpus $(cat /sys/devices/system/cpu/online)
 		say waits $(ls /sys/block | grep vd)
 		while [ ! -b /dev/vda ]; do sleep 0.2; done
 		say disk $(cat /sys/block/vda/serial) $(md5sum </dev/vda)
 		dd if=/dev/zero of=/dev/vda bs=64k count=4 conv=fsync 2>/dev/null && say written
+		echo 1 >/sys/devices/system/cpu/cpu1/online && say more cpus $(cat /sys/devices/system/cpu/online)
 		while [ ! -e /sys/class/net/eth0 ]; do sleep 0.2; done
+		echo 0 >/sys/devices/system/cpu/cpu1/online && say fewer cpus $(cat /sys/devices/system/cpu/online)
 		ip addr add 10.9.0.2/24 dev eth0
 		ip link set eth0 up
 		ping -c 3 -W 20 10.9.0.1 >/dev/null && say pinged
@@ -215,25 +220,29 @@ EOF
 		open kernel $kernel/vmlinux ro
 		open initrd initramfs ro
 		open disk disk
-		open second second ro
+		open second $loop ro
 		tap t0
 		start --explain
 		send {"id":1,"op":"pause"}
 		send {"id":2,"op":"start"}
 		send {"id":3,"op":"configure","kernel":0,"initrd":"1","console":2,"memory":256,"cmdline":"$CMDLINE reboot=acpi maxcpus=1"} kernel initrd console
-		send {"id":4,"op":"configure","hotplug-ports":2,"rng":true,"vcpus":2}
+		send {"id":4,"op":"configure","hotplug-ports":2,"rng":true,"vcpus":"1,max=2"}
 		send {"id":5,"op":"configure","hotplug-ports":99}
 		send {"id":6,"op":"configure","no-jail":true}
 		send {"id":7,"op":"start"}
 		send {"id":8,"op":"configure","vcpus":1}
 		console T: waits
+		send {"id":21,"op":"resize","vcpus":2}
 		send {"id":9,"op":"add-device","kind":"disk","name":"data1","fd":0} disk
-		console T: written
+		console T: more cpus
+		send {"id":22,"op":"resize","vcpus":1}
+		send {"id":23,"op":"resize","vcpus":2}
 		send {"id":10,"op":"add-device","kind":"nic","name":"net1","fd":0,"mac":"02:00:00:00:00:02","mtu":1400} t0
 		send {"id":11,"op":"add-device","kind":"disk","name":"data2","fd":0,"read-only":true} second
 		send {"id":12,"op":"add-device","kind":"disk","name":"data1","fd":0} second
 		send {"id":13,"op":"add-device","kind":"disk","name":"data2","fd":0}
 		console T: pinged
+		send {"id":24,"op":"resize","vcpus":1}
 		send {"id":14,"op":"remove-device","name":"data1"}
 		send {"id":15,"op":"remove-device","name":"net1"}
 		send {"id":16,"op":"remove-device","name":"data1"}
@@ -247,9 +256,11 @@ EOF
 	cat console
 	[ "$status" -eq 3 ]
 	# What the owner was told, a letter each.
-	[ "$(grep -o '"id":[0-9]*,"ok":[a-z]*\(,"code":"[A-Z]*"\)\?' <<<"$output" | sed 's/.*"ok":true/+/; s/.*"code":"\(.\).*/\1/' | tr -d '\n')" = "SI++II+S++FFI+++F+" ]
+	[ "$(grep -o '"id":[0-9]*,"ok":[a-z]*\(,"code":"[A-Z]*"\)\?' <<<"$output" | sed 's/.*"ok":true/+/; s/.*"code":"\(.\).*/\1/' | tr -d '\n')" = "SI++II+S++B++FFI++++F+" ]
+	[[ $output == *'"id":21,"ok":true,"online":1}'*'"id":22,"ok":false,"code":"BUSY","error":"vCPU 1 is on line in the guest"}'* ]]
+	[[ $output == *'"id":23,"ok":true,"online":2}'*'"id":24,"ok":true,"online":1}'* ]]
 	[[ $output == *'{"event":"removed","name":"data1"}'*'{"event":"removed","name":"net1"}'* ]]
-	# vCPUs are there from the start; the guest takes them on and off line.
+	# vCPUs are there from the start; the guest takes them on and off line, as far as its owner lets it.
 	grep -q '^cpus 0-1 0$' <<<"$said"
 	grep -q '^more cpus 0-1$' <<<"$said"
 	grep -q '^fewer cpus 0$' <<<"$said"
