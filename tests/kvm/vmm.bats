@@ -45,6 +45,9 @@ pod_id() { basename "$PODVM_RUN"/pods/*; }
 		grep -q $'^Seccomp:\t2$' "$t/status"
 		grep -q $'^NoNewPrivs:\t1$' "$t/status"
 	done
+	# What it holds itself, without the guest's memory, which begins and ends at 2 MiB.
+	awk '/^[0-9a-f]+-[0-9a-f]+ / { guest = $1 ~ /[02468ace]00000-.*[02468ace]00000$/ } $1 == "Pss:" && !guest { sum += $2 }
+		END { print "PSS " sum " KiB"; exit sum > 512 }' "/proc/$p/smaps"
 	# Only the threads of the file server hold capabilities, those of files.
 	[ "$(cat /proc/"$p"/task/*/status | grep -c $'^CapEff:\t0000000000000000$')" -ge 2 ]
 	[ "$(cat /proc/"$p"/task/*/status | awk '/^CapEff:/ && $2 !~ /^00000000(800000db|00000000)$/' | wc -l)" -eq 0 ]
@@ -68,6 +71,13 @@ trigger() {
 @test "a kernel that panics ends the pod, with its own words" {
 	trigger c
 	[[ "$output" == *"the VM ended: the guest's kernel panicked: sysrq triggered crash"* ]]
+}
+
+@test "a guest that goes where no memory is ends as KVM's error, with the address" {
+	run unshare --pid --fork --kill-child "$(dirname "$PODVM")/../libexec/podvm/podvm-vmm" --vm --kernel 10 --memory 64 10<"$ROOT/b/dev/tests/guest_nowhere"
+	echo "$output"
+	[ "$status" -eq 5 ]
+	[[ $output == *"vCPU 0: KVM cannot execute the instruction at 0xd0000000"* ]]
 }
 
 @test "a guest that powers itself off (ACPI S5) ends the pod, and is no panic" {
