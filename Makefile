@@ -52,6 +52,9 @@ kvm: image ## tests that need KVM: on this machine's, or in the lab where it can
 qemu10: image ## pods under Debian 13's QEMU, fetched and unpacked aside (root)
 	@tools/demo-image && bats --timing tests/qemu10.bats
 
+kernels-check: image ## Pods on our monitor with Debian's 6.12 and 7.x kernels, 32 vCPUs, 64 GiB: fetched, in the lab (root)
+	@tools/demo-image && tools/kernels-check
+
 lab: ## run CMD='...' in the lab: an emulated Debian machine with real KVM (root)
 	@$(MAKE) --no-print-directory -s build >&2
 	@tools/lab "$$CMD"
@@ -83,4 +86,4 @@ install: deps ## build for release and install below PREFIX=/usr/local (DESTDIR 
 clean: ## remove b/
 	@rm -rf b
 
-.PHONY: help deps build image kernel demo cri-demo check asan clang func kvm qemu10 lab lab-shell fuzz bench tidy fmt test install clean
+.PHONY: help deps build image kernel demo cri-demo check asan clang func kvm qemu10 kernels-check lab lab-shell fuzz bench tidy fmt test install clean
