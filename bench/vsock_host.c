@@ -257,14 +257,14 @@ static void compare(const struct rig *rig, const char *what, enum io_op op, uint
 	}
 	close(fd);
 	v = median(vsock.took, rounds);
+	vc = median(vsock.cpu, rounds);
 	if (rig->vsock_only) {
-		printf("%-21s vsock %8.1f %s\n", what, op == IO_ECHO ? v / units * 1e6 : units / v,
-			op == IO_ECHO ? "us" : "MiB/s");
+		printf("%-21s vsock %8.1f %s   processor time each %.0f us\n", what,
+			op == IO_ECHO ? v / units * 1e6 : units / v, op == IO_ECHO ? "us" : "MiB/s", vc / units * 1e6);
 		(void)fflush(stdout);
 		return;
 	}
 	s = median(serial.took, rounds);
-	vc = median(vsock.cpu, rounds);
 	sc = median(serial.cpu, rounds);
 	if (op == IO_ECHO)
 		printf("%-21s vsock %8.1f us     virtio-serial %8.1f us     ratio %.2f", what, v / units * 1e6,

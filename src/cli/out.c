@@ -19,7 +19,7 @@
 #include "base/fd.h"
 
 #define PENDING_MAX (64u << 20) /* never reached by an owner that heeds out_full */
-#define TURNS 4			/* writes a turn of the loop */
+#define TURNS 16		/* writes a turn of the loop */
 
 static struct out_end *end_of(const struct out *out, int fd)
 {

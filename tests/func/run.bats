@@ -485,7 +485,7 @@ was_told() { "$PODVM" logs --all unread | grep -q "podvm.*$1"; }
 	[ "$(cat page)" = "it works" ]
 	kill -INT "$RUN"
 	wait_for 60 was_told 'stop: signal 2'
-	! has_written 1500000 # of 2.7 MB
+	run ! has_written 1500000 # of 2.7 MB
 	cat <reader >got 7>&- &
 	exec 7>&-
 	local status=0
