@@ -486,8 +486,9 @@ was_told() { "$PODVM" logs --all unread | grep -q "podvm.*$1"; }
 	kill -INT "$RUN"
 	wait_for 60 was_told 'stop: signal 2'
 	run ! has_written 1500000 # of 2.7 MB
-	cat <reader >got 7>&- &
-	exec 7>&-
+	exec 8<reader
+	cat <&8 >got 7>&- &
+	exec 7>&- 8<&-
 	local status=0
 	wait "$RUN" || status=$?
 	wait
