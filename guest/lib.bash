@@ -37,7 +37,7 @@ deb_fetch() { # package, version, folder
 		printf '%s: fetching %s %s (%s KiB)\n' "${0##*/}" "$1" "$2" $(($(deb_field "$1=$2" Size) / 1024)) >&2
 		rm -rf "$3/partial.$$"
 		mkdir -p "$3/partial.$$"
-		(cd "$3/partial.$$" && apt-get -q -o APT::Sandbox::User=root download "$1=$2") >"$3/partial.$$.log" 2>&1 || {
+		(cd "$3/partial.$$" && apt-get -q -o Acquire::Retries=3 -o APT::Sandbox::User=root download "$1=$2") >"$3/partial.$$.log" 2>&1 || {
 			tail -n 3 "$3/partial.$$.log" >&2
 			rm -rf "$3/partial.$$" "$3/partial.$$.log"
 			die "cannot fetch '$1' $2: is the network there, and '$3' not full? (a copy put into that folder is used)"
