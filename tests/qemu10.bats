@@ -62,7 +62,7 @@ gone() { [[ ! -e /proc/$1 ]]; }
 	wait $run || status=$?
 	cat err
 	[ "$status" -eq 3 ]
-	wait_for 10 gone "$pid"
+	wait_for 60 gone "$pid"
 }
 
 @test "its death is noticed and cleaned up" {

@@ -36,7 +36,8 @@ is_running() { [[ $(task_status "$1") == RUNNING ]]; }
 	run k8s_ctr task exec --exec-id e1 three sh -c 'echo in $(hostname); exit 4'
 	[ "$status" -eq 4 ]
 	[[ "$output" == "in "* ]]
-	[ "$(k8s_ctr task ps three | tail -n +2 | wc -l)" -eq 2 ]
+	both() { [ "$(k8s_ctr task ps three | tail -n +2 | wc -l)" -eq 2 ]; }
+	wait_for 60 both
 	k8s_ctr task pause three
 	[ "$(task_status three)" = PAUSED ]
 	k8s_ctr task resume three
@@ -47,7 +48,7 @@ is_running() { [[ $(task_status "$1") == RUNNING ]]; }
 	[ "$status" -ne 0 ]
 	[[ "$output" == *"cannot checkpoint"* ]]
 	k8s_ctr task kill -s KILL three
-	wait_for 20 is_stopped three
+	wait_for 60 is_stopped three
 	run k8s_ctr task rm three
 	[[ "$output" == *137* || "$status" -eq 137 ]]
 	k8s_ctr container rm three
@@ -65,10 +66,12 @@ is_running() { [[ $(task_status "$1") == RUNNING ]]; }
 
 @test "events of a container come in order" {
 	"$CONTAINERD_BIN/ctr" -a "$CONTAINERD_ADDRESS" -n k8s.io events >events.log 3>&- &
-	local events=$!
+	local events=$! n=0
+	listens() { k8s_ctr images label "$IMAGE" "test=$((n++))" >/dev/null && [ -s events.log ]; }
+	wait_for 60 listens
 	run_ctr --rm "$IMAGE" four true
 	got_delete() { grep -q /tasks/delete events.log; }
-	wait_for 20 got_delete
+	wait_for 60 got_delete
 	kill "$events"
 	[ "$(grep -o '/tasks/[a-z]*' events.log | tr '\n' ' ')" = "/tasks/create /tasks/start /tasks/exit /tasks/delete " ]
 }
@@ -92,10 +95,10 @@ is_running() { [[ $(task_status "$1") == RUNNING ]]; }
 		is_running "k-$what"
 		if [[ $what == shim ]]; then kill -9 "$(shim_pid)"; else kill -9 "$(vm_pid $what)"; fi
 		gone() { ! is_running "k-$what"; }
-		wait_for 10 gone
+		wait_for 60 gone
 		k8s_ctr task rm "k-$what" >/dev/null 2>&1 || true
 		k8s_ctr container rm "k-$what"
-		cri_assert_clean 20
+		cri_assert_clean
 	done
 }
 
@@ -107,10 +110,10 @@ is_running() { [[ $(task_status "$1") == RUNNING ]]; }
 	run k8s_ctr task exec --exec-id e2 seven echo still here
 	[ "$output" = "still here" ]
 	k8s_ctr task kill -s KILL seven
-	wait_for 20 is_stopped seven
+	wait_for 60 is_stopped seven
 	k8s_ctr task rm seven >/dev/null || true
 	k8s_ctr container rm seven
-	cri_assert_clean 20
+	cri_assert_clean
 }
 
 @test "-info tells the runtime's features, among them recursive read-only mounts, and that there are no user namespaces" {
@@ -128,7 +131,7 @@ is_running() { [[ $(task_status "$1") == RUNNING ]]; }
 	echo "RSS $rss KiB, PSS $pss KiB"
 	((rss <= 2560))
 	k8s_ctr task kill -s KILL eight
-	wait_for 20 is_stopped eight
+	wait_for 60 is_stopped eight
 	k8s_ctr task rm eight >/dev/null || true
 	k8s_ctr container rm eight
 }

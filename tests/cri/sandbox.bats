@@ -19,6 +19,8 @@ teardown() {
 		| .linux.sysctls = {"net.ipv4.ip_local_port_range": "2000 3000", "kernel.shm_rmid_forced": "1"}'
 	share='.linux.security_context.namespace_options.pid = "POD"'
 	a=$(start_container a 'exec sleep 4321' "$share")
+	a_sleeps() { "$CRI" exec-sync "$a" -- ps -o args | grep -qx 'sleep 4321'; }
+	wait_for 60 a_sleeps
 	run run_container b 'hostname; cat /etc/hostname; cat /etc/resolv.conf; cat /proc/sys/net/ipv4/ip_local_port_range /proc/sys/kernel/shm_rmid_forced
 		ps -o args | grep -v grep | grep -c "sleep 4321"' "$share"
 	[ "$status" -eq 0 ]
@@ -43,11 +45,14 @@ teardown() {
 	is_vm || skip "runc shares the kernel"
 	# Under a cgroup as systemd names them: containerd asks for "slice:prefix:name".
 	cri_shared_pod '.linux.security_context.privileged = true | .linux.cgroup_parent = "/podvmtest.slice/podvmtest-burst.slice"'
-	while read -r p; do
-		basename "$(readlink "/proc/$p/exe")"
-	done < <(cat /sys/fs/cgroup/{,memory/}podvmtest.slice/podvmtest-burst.slice/"cri-containerd-$POD.scope/cgroup.procs" 2>/dev/null) >in-slice
-	cat in-slice
-	[ "$(sort -u in-slice | tr '\n' ' ')" = "containerd-shim-podvm-v2 podvm-vmm qemu-system-x86_64 " ]
+	in_slice() {
+		while read -r p; do
+			basename "$(readlink "/proc/$p/exe")"
+		done < <(cat /sys/fs/cgroup/{,memory/}podvmtest.slice/podvmtest-burst.slice/"cri-containerd-$POD.scope/cgroup.procs" 2>/dev/null) >in-slice
+		[ "$(sort -u in-slice | tr '\n' ' ')" = "containerd-shim-podvm-v2 podvm-vmm qemu-system-x86_64 " ]
+	}
+	wait_for 60 in_slice || cat in-slice
+	in_slice
 	run run_container k 'cat /proc/version; grep CapEff /proc/self/status; ls /dev' '.linux.security_context.privileged = true'
 	[ "$status" -eq 0 ]
 	[ "${lines[0]}" != "$(cat /proc/version)" ]
@@ -81,7 +86,7 @@ teardown() {
 	cri_shared_pod
 	start_container web 'mkdir /w; echo forwarded >/w/index.html; exec httpd -f -p 127.0.0.1:8080 -h /w'
 	forwarded() { [[ "$(printf 'GET / HTTP/1.0\r\n\r\n' | "$CRI" port-forward "$POD" 8080 2>&1)" == *forwarded* ]]; }
-	wait_for 30 forwarded
+	wait_for 60 forwarded
 	# runc's pods say "refused" here. The forwarder of ours has accepted before the guest can refuse; what comes is an error all the same.
 	run "$CRI" port-forward "$POD" 9999 </dev/null
 	[ "$status" -eq 1 ]
@@ -89,5 +94,5 @@ teardown() {
 	# A server that has ::1 only.
 	start_container six 'mkdir /w; echo "by six" >/w/index.html; exec httpd -f -p "[::1]:8086" -h /w'
 	by_six() { [[ "$(printf 'GET / HTTP/1.0\r\n\r\n' | "$CRI" port-forward "$POD" 8086 2>&1)" == *"by six"* ]]; }
-	wait_for 30 by_six
+	wait_for 60 by_six
 }

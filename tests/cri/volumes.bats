@@ -117,31 +117,31 @@ write_config() { # VERSION
 	watch="$(mount_of "$V" /cm 'readonly: true') | $(mount_of "$BATS_FILE_TMPDIR/watch" /watch 'readonly: true')"
 	c=$(start_container cm "$text" "$watch | $(mount_of "$V/..v1" /sub 'readonly: true')")
 	d=$(start_container cm2 "$text" "$watch")
-	wait_for 20 grep -q 'F watching' "$LOGS/cm.log"
-	wait_for 20 grep -q 'F watching' "$LOGS/cm2.log"
+	wait_for 60 grep -q 'F watching' "$LOGS/cm.log"
+	wait_for 60 grep -q 'F watching' "$LOGS/cm2.log"
 	[[ "$(log_text "$LOGS/cm.log")" == $'v1\nwatching' ]]
 	run "$CRI" exec-sync "$c" -- sh -c 'ls -A /cm; stat -L -c "%u %g %a" /cm/key; cat /cm/old; touch /cm/x'
 	[[ "$output" == $'..data\n..v1\nkey\nold\n0 2000 640\nold\n'*'Read-only file system'* ]]
 	write_config v2 new
 	rm -r vol/..v1 vol/old
-	wait_for 20 grep -q 'F v2' "$LOGS/cm.log"
-	wait_for 20 grep -q 'F v2' "$LOGS/cm2.log"
+	wait_for 60 grep -q 'F v2' "$LOGS/cm.log"
+	wait_for 60 grep -q 'F v2' "$LOGS/cm2.log"
 	settled() { [[ "$("$CRI" exec-sync "$1" -- ls -A /cm)" == $'..data\n..v2\nkey\nnew' ]]; }
-	wait_for 20 settled "$c"
-	wait_for 20 settled "$d"
+	wait_for 60 settled "$c"
+	wait_for 60 settled "$d"
 	# One after the other, faster than they are looked at: the last one is what stays.
 	for i in 3 4 5 6 7 8 9; do
 		write_config "v$i" && rm -r "vol/..v$((i - 1))"
 	done
 	last() { [[ "$("$CRI" exec-sync "$c" -- cat /cm/key)" == v9 ]]; }
-	wait_for 20 last
+	wait_for 60 last
 	# A subPath stays what it was when the container started.
 	run "$CRI" exec-sync "$c" -- ls /sub
 	[[ "$output" != *v9* ]]
 	# Older kubelets give the files to the fsGroup when they are in place.
 	chgrp 3000 vol/..v9/key && chgrp -h 3000 vol/..v9
 	given() { [[ "$("$CRI" exec-sync "$c" -- stat -L -c %g /cm/key)" == 3000 ]]; }
-	wait_for 20 given
+	wait_for 60 given
 }
 
 @test "a folder that only looks a little like a configMap stays the host's own" {
@@ -161,7 +161,7 @@ write_config() { # VERSION
 	echo three >vol/g
 	mv vol/g vol/f
 	seen() { [ "$("$CRI" exec-sync "$c" -- cat /d/f)" = three ]; }
-	wait_for 5 seen
+	wait_for 60 seen
 }
 
 @test "mount propagation: with HostToContainer a later mount of the host appears, without it does not" {
@@ -174,24 +174,24 @@ write_config() { # VERSION
 	mount -t tmpfs tmpfs src/inner
 	echo late >src/inner/f
 	seen() { [ "$("$CRI" exec-sync "$c" -- cat /slave/inner/f)" = late ]; }
-	wait_for 5 seen
+	wait_for 60 seen
 	run "$CRI" exec-sync "$c" -- cat /private/inner/f
 	[ "$status" -ne 0 ]
 	[ "$("$CRI" exec-sync "$c" -- sh -c 'mkdir /slave/inner/dir && echo x >/slave/inner/dir/g && ls /slave/inner && cat /slave/inner/dir/g')" = $'dir\nf\nx' ]
 	# What the guest has looked at does not keep the mount busy for long; what it has open does, as anywhere.
-	"$CRI" exec-sync "$c" -- sh -c 'exec sleep 1000 </slave/inner/f >/dev/null 2>&1 &'
+	"$CRI" exec-sync "$c" -- sh -c 'exec 5</slave/inner/f; sleep 1000 >/dev/null 2>&1 & echo $! >/tmp/pid'
 	run umount src/inner
 	[ "$status" -ne 0 ]
-	"$CRI" exec-sync "$c" -- sh -c 'kill $(pidof sleep | tr " " "\n" | grep -vx 1)'
-	wait_for 10 umount src/inner
+	"$CRI" exec-sync "$c" -- sh -c 'kill $(cat /tmp/pid)'
+	wait_for 60 umount src/inner
 	gone() { ! "$CRI" exec-sync "$c" -- test -e /slave/inner/f; }
-	wait_for 5 gone
+	wait_for 60 gone
 	# And another one in its place.
 	mount -t tmpfs tmpfs src/inner
 	echo again >src/inner/f
 	again() { [ "$("$CRI" exec-sync "$c" -- cat /slave/inner/f)" = again ]; }
-	wait_for 5 again
-	wait_for 10 umount src/inner
+	wait_for 60 again
+	wait_for 60 umount src/inner
 }
 
 @test "a mount below a volume is there too; read-only does not reach it, recursive read-only does" {
@@ -224,7 +224,7 @@ write_config() { # VERSION
 	is_vm || skip "runc binds them"
 	socat "UNIX-LISTEN:$V/s.sock" - </dev/null 3>&- &
 	echo $! >listener # teardown ends it
-	wait_for 10 test -S "$V/s.sock"
+	wait_for 60 test -S "$V/s.sock"
 	mkfifo vol/fifo
 	for source in "$V/s.sock" "$V/fifo" /dev/zero; do
 		name=refused-$(basename "$source" .sock)

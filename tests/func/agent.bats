@@ -74,7 +74,7 @@ limit() { in_main cat "/sys/fs/cgroup/$1"; }
 }
 
 @test "a paused container stands still, and goes on when resumed" {
-	wait_for 30 counts_beyond 0
+	wait_for 60 counts_beyond 0
 	[ "$(call PauseContainer container_id="$MAIN")" = "{}" ]
 	local before
 	before=$(counter)
@@ -85,7 +85,7 @@ limit() { in_main cat "/sys/fs/cgroup/$1"; }
 	# Pausing twice is no error, and one resume is enough.
 	call PauseContainer container_id="$MAIN"
 	call ResumeContainer container_id="$MAIN"
-	wait_for 30 counts_beyond $((before + 3))
+	wait_for 60 counts_beyond $((before + 3))
 	call ResumeContainer container_id="$MAIN"
 }
 
@@ -120,11 +120,13 @@ limit() { in_main cat "/sys/fs/cgroup/$1"; }
 	"$PODVM" exec -c brief calls -- sleep 882 &
 	local client=$!
 	# The shell and what it waits with, and the exec.
-	wait_for 30 bash -c "'$CALL' '$SOCKET' ListProcesses container_id='$BRIEF' | jq -e '.pids | length == 3'"
+	wait_for 60 bash -c "'$CALL' '$SOCKET' ListProcesses container_id='$BRIEF' | jq -e '.pids | length == 3'"
 	call ListProcesses container_id="$BRIEF" | jq -e '.pids | all(. > 1) and (unique | length) == length'
 	kill $client
 	wait $client || true
-	wait_for 30 bash -c "'$CALL' '$SOCKET' ListProcesses container_id='$BRIEF' | jq -e '.pids | length <= 2'"
+	# Its end is told as an event, the last thing of it; the tests of events begin behind that.
+	wait_for 60 bash -c "'$CALL' '$SOCKET' NextEvents | jq -e 'any(.events[]; .container_id == \"$BRIEF\" and .exec_id != \"\")'"
+	call ListProcesses container_id="$BRIEF" | jq -e '.pids | length <= 2'
 
 	call GetStats container_id="$EATER" >stats
 	cat stats
@@ -177,7 +179,7 @@ limit() { in_main cat "/sys/fs/cgroup/$1"; }
 	call GetStats container_id="$MAIN" | jq -e '.oom_kills >= 1'
 	local before
 	before=$(counter)
-	wait_for 30 counts_beyond "$before"
+	wait_for 60 counts_beyond "$before"
 }
 
 @test "bad ids, numbers and states are refused, and the agent goes on" {
@@ -202,7 +204,7 @@ limit() { in_main cat "/sys/fs/cgroup/$1"; }
 	refused EINVAL CreateExec container_id="$MAIN" exec_id=e1 process='{"args":'
 	call GetInfo | jq -e .configured
 	counter_now=$(counter)
-	wait_for 30 counts_beyond "$counter_now"
+	wait_for 60 counts_beyond "$counter_now"
 }
 
 @test "a pod with a paused container ends like any other" {

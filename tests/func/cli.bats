@@ -14,7 +14,7 @@ setup_file() {
 		kind: Pod
 		metadata: {name: web}
 		spec:
-		  terminationGracePeriodSeconds: 2
+		  terminationGracePeriodSeconds: 60
 		  containers:
 		  - {name: main, image: $IMAGE, workingDir: /tmp, env: [{name: COLOUR, value: red}], command: [sh, -c, "trap 'exit 0' TERM; echo out line; echo err line >&2; while :; do sleep 0.1; done"]}
 		  - {name: other, image: $IMAGE, command: [sh, -c, "trap 'exit 0' TERM; echo other line; while :; do sleep 0.1; done"]}
@@ -45,14 +45,14 @@ setup() {
 }
 
 @test "logs: by container, all of one timeline, tail, follow" {
-	wait_for 20 eval '"$PODVM" logs web | grep -q "other line"'
+	wait_for 60 eval '"$PODVM" logs web | grep -q "other line"'
 	[ "$("$PODVM" logs -c other web)" = "other line" ]
-	wait_for 20 eval '"$PODVM" logs web | grep -q "out line"'
+	wait_for 60 eval '"$PODVM" logs web | grep -q "out line"'
 	"$PODVM" logs --all web | grep -q "phase Running"
 	[ "$("$PODVM" logs -c main --tail 1 web | wc -l)" -eq 1 ]
-	timeout 5 "$PODVM" logs -f -c main web >followed &
+	timeout 120 "$PODVM" logs -f -c main web >followed &
 	"$PODVM" exec -c main web -- sh -c 'echo later >/proc/1/fd/1'
-	wait_for 5 grep -q later followed
+	wait_for 60 grep -q later followed
 	kill %1 || true
 	run "$PODVM" logs -c nosuch web
 	[ "$status" -eq 1 ]
@@ -112,7 +112,7 @@ setup() {
 		((total <= 4096))
 	}
 	# The device process gives page-table entries of guest memory back when it has been idle for a while.
-	wait_for 30 rss
+	wait_for 60 rss
 }
 
 @test "the device process has its relocated tables read-only" {

@@ -22,39 +22,42 @@ runs_not() { ! runs "$1"; }
 @test "podvm exec killed with -9: SIGHUP for its process, which is reaped and deleted" {
 	"$PODVM" exec sleeper -- sleep 771 &
 	client=$!
-	wait_for 30 runs "sleep 77[1]"
+	wait_for 60 runs "sleep 77[1]"
 	kill -9 $client
-	wait_for 30 runs_not "sleep 77[1]"
-	"$PODVM" logs --all sleeper >log
+	wait_for 60 runs_not "sleep 77[1]"
+	# What the agent says comes by a way of its own.
+	wait_for 60 bash -c "'$PODVM' logs --all sleeper >log && grep -q 'its streams are gone: SIGHUP' log"
 	[ "$(grep -c 'its streams are gone: SIGHUP' log)" -eq 1 ]
 }
 
 @test "podvm exec -it killed with -9: the terminal hangs up" {
+	export -f runs
+	export PODVM
 	"$ROOT/tests/lib/terminal" 'type sleep 772; echo over\r
-		wait sleep 772
+		until runs "sleep 77[2]"
 		kill SIGKILL' -- "$PODVM" exec -it sleeper -- sh >out || true
-	wait_for 30 runs_not "sleep 77[2]"
+	wait_for 60 runs_not "sleep 77[2]"
 }
 
 @test "a process that ignores SIGHUP goes on, and its end is not forgotten" {
 	"$PODVM" exec sleeper -- sh -c "trap '' HUP; touch /tmp/up; until [ -e /tmp/go ]; do sleep 0.1; done; touch /tmp/done" &
 	client=$!
-	wait_for 30 "$PODVM" exec sleeper -- test -e /tmp/up
+	wait_for 60 "$PODVM" exec sleeper -- test -e /tmp/up
 	kill -9 $client
-	wait_for 30 bash -c "'$PODVM' logs --all sleeper | grep -q 'streams are gone'"
+	wait_for 60 bash -c "'$PODVM' logs --all sleeper | grep -q 'streams are gone'"
 	"$PODVM" exec sleeper -- touch /tmp/go
-	wait_for 30 "$PODVM" exec sleeper -- test -e /tmp/done
-	wait_for 30 runs_not "unti[l]"
+	wait_for 60 "$PODVM" exec sleeper -- test -e /tmp/done
+	wait_for 60 runs_not "unti[l]"
 }
 
 @test "a reader that goes away ends the writer: exec ... yes | head" {
-	timeout 60 "$PODVM" exec sleeper -- yes | head -n 1 >out
+	timeout 120 "$PODVM" exec sleeper -- yes | head -n 1 >out
 	[ "$(cat out)" = y ]
-	wait_for 30 runs_not "ye[s] "
+	wait_for 60 runs_not "ye[s] "
 }
 
 @test "podvm exec -it without a terminal goes on without one, to the end of its input" {
-	run bash -c "echo 'echo from a pipe; tty' | timeout 60 '$PODVM' exec -it sleeper -- sh"
+	run bash -c "echo 'echo from a pipe; tty' | timeout 120 '$PODVM' exec -it sleeper -- sh"
 	[[ "$output" == *"standard input is no terminal, going on without one"* ]]
 	[[ "$output" == *"from a pipe"* ]]
 	[[ "$output" == *"not a tty"* ]]

@@ -9,6 +9,7 @@ setup() { podvm_setup; }
 
 phase() { jq -r .phase "$PODVM_RUN"/pods/*/state.json 2>/dev/null; }
 process() { jq -r ".vm.processes[] | select(.name == \"$1\") | .pid" "$PODVM_RUN"/pods/*/state.json 2>/dev/null; }
+has_process() { [[ -n $(process "$1") ]]; }
 supervisor() { jq -r '.pid // empty' "$PODVM_RUN"/pods/*/state.json 2>/dev/null; }
 has_timing() { jq -e ".timings[]? | select(.phase == \"$1\")" "$PODVM_RUN"/pods/*/state.json >/dev/null 2>&1; }
 
@@ -30,9 +31,10 @@ start_pod() {
 		metadata: {name: victim}
 		spec:
 		  restartPolicy: Never
-		  terminationGracePeriodSeconds: 20
+		  terminationGracePeriodSeconds: 300
 		  volumes: [{name: d, emptyDir: {}}, {name: h, hostPath: {path: $BATS_TEST_TMPDIR}}]
-		  initContainers: [{name: first, image: $IMAGE, command: [sleep, "0.3"]}]
+		  initContainers:
+		  - {name: first, image: $IMAGE, command: [sh, -c, "until [ -e /h/go ]; do sleep 0.1; done"], volumeMounts: [{name: h, mountPath: /h}]}
 		  containers:
 		  - name: main
 		    image: $IMAGE
@@ -50,6 +52,8 @@ forgotten() {
 
 kill_at() { # PHASE PROCESS
 	local pid
+	# The init container waits where that is the phase to be seen.
+	if [[ $1 == init ]]; then rm -f go; else touch go; fi
 	start_pod
 	if [[ $1 == stopping ]]; then
 		wait_for 60 reached running
@@ -57,7 +61,7 @@ kill_at() { # PHASE PROCESS
 	fi
 	wait_for 60 reached "$1"
 	if [[ $2 == supervisor ]]; then pid=$RUN_PID; else
-		wait_for 10 process "$2"
+		wait_for 60 has_process "$2"
 		pid=$(process "$2")
 	fi
 	kill -9 "$pid"
@@ -68,8 +72,8 @@ kill_at() { # PHASE PROCESS
 		grep -q "VM ended" err || { echo "no reason given:" && cat err && return 1; }
 	fi
 	# A child that was just forked has the supervisor's lock until it calls exec(2).
-	wait_for 5 forgotten
-	wait_for 5 assert_clean
+	wait_for 60 forgotten
+	wait_for 60 assert_clean
 }
 
 @test "kill -9 of podvm at folders, boot, init, running, stopping" {
@@ -97,9 +101,10 @@ kill_at() { # PHASE PROCESS
 	pod bg Always "$(sh_container main 'sleep 1000')"
 	"$PODVM" run -d -q bg.yaml
 	kill -9 "$(supervisor)"
+	wait_for 60 forgotten
 	run "$PODVM" logs bg
 	[ "$status" -eq 1 ]
-	wait_for 5 assert_clean
+	wait_for 60 assert_clean
 }
 
 @test "a guest kernel panic is reported with the console's last lines" {
@@ -113,7 +118,7 @@ kill_at() { # PHASE PROCESS
 		  - name: main
 		    image: $IMAGE
 		    securityContext: {privileged: true}
-		    command: [sh, -c, "mount -t proc p /mnt; echo c >/mnt/sysrq-trigger || echo c >/proc/sysrq-trigger; sleep 20"]
+		    command: [sh, -c, "mount -t proc p /mnt; echo c >/mnt/sysrq-trigger || echo c >/proc/sysrq-trigger; sleep 1000"]
 	Y
 	run "$PODVM" run -q p.yaml
 	echo "$output"
@@ -204,8 +209,9 @@ teardown() { rm -rf "${WRAPPER:-}"; }
 	echo "$output"
 	[ "$status" = 0 ]
 	[[ $output == *slept* ]]
+	# On a busy machine the second may find none either, of itself.
 	starts=("$WRAPPER"/starts.*)
-	[ ${#starts[@]} = 2 ]
+	((${#starts[@]} >= 2 && ${#starts[@]} <= 4))
 	rm -rf "$WRAPPER"
 	no_timer_for 99
 	PATH=$WRAPPER:$PATH run "$PODVM" run -q timer.yaml

@@ -287,14 +287,14 @@ hostile() {
 		pid=$!
 		PIDS=$pid
 		for w in skopeo.1 skopeo.2 skopeo.3 umoci.1; do
-			wait_for 10 test -e "$IMAGES/tmp/localhost%demo:latest/$w.waiting"
+			wait_for 60 test -e "$IMAGES/tmp/localhost%demo:latest/$w.waiting"
 			[[ $w == "$step" ]] && break
 			echo >go
 		done
 		kill -9 "$pid"
 		wait "$pid" || true
 		# The tool dies with podvm.
-		wait_for 10 bash -c "! pgrep -f '^/bin/bash $PWD/bin/'"
+		wait_for 60 bash -c "! pgrep -f '^/bin/bash $PWD/bin/'"
 		[ -n "$(ls "$IMAGES/tmp")" ]
 		[ -z "$("$PODVM" image ls -q)" ]
 		"$PODVM" image prune
@@ -310,10 +310,10 @@ hostile() {
 	stop_tool umoci
 	"$PODVM" image pull oci:demo 2>first.err &
 	PIDS=$!
-	wait_for 10 test -e "$IMAGES/tmp/localhost%demo:latest/umoci.1.waiting"
+	wait_for 60 test -e "$IMAGES/tmp/localhost%demo:latest/umoci.1.waiting"
 	"$PODVM" image pull oci:demo 2>second.err &
 	PIDS+=" $!"
-	wait_for 10 grep -q "another process is fetching it" second.err
+	wait_for 60 grep -q "another process is fetching it" second.err
 	echo >go
 	for pid in $PIDS; do wait "$pid"; done
 	PIDS=
@@ -360,7 +360,7 @@ hostile() {
 	mkimage site v1
 	"$ROOT/tests/lib/registry" site port log &
 	PIDS=$!
-	wait_for 10 test -s port
+	wait_for 60 test -s port
 	local host
 	host=127.0.0.1:$(cat port)
 	mkdir -p home/.config/containers

@@ -56,7 +56,7 @@ lab_is_up() { grep -qs 'lab: up' "$TMPDIR"/podvm-lab.*/console; }
 		wait_for 120 lab_is_up
 		kill -$signal $pid
 		wait $pid || true
-		wait_for 20 lab_processes
+		wait_for 60 lab_processes
 		[ $signal = KILL ] || [ -z "$(ls -d podvm-lab.* 2>/dev/null)" ]
 		rm -rf podvm-lab.*
 	done

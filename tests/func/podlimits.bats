@@ -31,7 +31,7 @@ teardown() { assert_clean; }
 		  containers:
 		  - name: main
 		    image: $IMAGE
-		    command: [sh, -c, "dd if=/dev/zero of=/e/f bs=65536 count=32; dd if=/dev/zero of=/d/f bs=65536 count=32; exec sleep 100"]
+		    command: [sh, -c, "dd if=/dev/zero of=/e/f bs=65536 count=32; dd if=/dev/zero of=/d/f bs=65536 count=32; exec sleep 1000"]
 		    volumeMounts: [{name: d, mountPath: /d}, {name: e, mountPath: /e}]
 	Y
 	run "$PODVM" run -q p.yaml

@@ -138,12 +138,12 @@ ended() { exec {LOCK}<&-; }
 	line container/web stdout F first
 	"$PODVM" logs -f -c web web >out {LOCK}<&- &
 	PIDS=$!
-	wait_for 5 grep -q first out
+	wait_for 60 grep -q first out
 	line container/web stdout F second
-	wait_for 5 grep -q second out
+	wait_for 60 grep -q second out
 	mv "$PODVM_STATE/pods/$ID/log" "$PODVM_STATE/pods/$ID/log.1"
 	line container/web stdout F third
-	wait_for 5 grep -q third out
+	wait_for 60 grep -q third out
 	line container/web stdout F last
 	ended
 	sed -i 's/"phase": "Running"/"phase": "Succeeded"/' "$PODVM_RUN/pods/$ID/state.json"
@@ -206,10 +206,10 @@ ended() { exec {LOCK}<&-; }
 @test "a pod whose agent does not answer is an error, not a hang" {
 	record $ID web Running
 	alive $ID
-	run timeout 20 "$PODVM" exec web -- ls
+	run timeout 120 "$PODVM" exec web -- ls
 	[ "$status" -eq 1 ]
 	[[ $output == *vsock.sock* ]]
-	run timeout 20 "$PODVM" inspect web
+	run timeout 120 "$PODVM" inspect web
 	[ "$status" -eq 0 ]
 	[[ $(jq -r .guestError <<<"$output") == *vsock.sock* ]]
 }

@@ -72,7 +72,7 @@ teardown() { assert_clean; }
 		metadata: {name: side}
 		spec:
 		  restartPolicy: Never
-		  terminationGracePeriodSeconds: 10
+		  terminationGracePeriodSeconds: 60
 		  volumes: [{name: data, emptyDir: {medium: Memory, sizeLimit: 8Mi}}]
 		  initContainers:
 		  - name: side
@@ -332,7 +332,7 @@ teardown() { assert_clean; }
 		    ports: [{containerPort: 80, hostPort: 18080}]
 	Y
 	"$PODVM" run -d -q p.yaml
-	wait_for 10 curl -sf -o page http://127.0.0.1:18080/
+	wait_for 60 curl -sf -m 60 -o page http://127.0.0.1:18080/
 	[ "$(cat page)" = "it works" ]
 	run "$PODVM" run -q <(sed 's/name: web}/name: other}/' p.yaml)
 	[ "$status" -eq 1 ]
@@ -345,17 +345,17 @@ teardown() { assert_clean; }
 	pod polite Always "$(sh_container main 'trap "echo bye; exit 3" TERM; echo up; while :; do sleep 0.1; done')"
 	"$PODVM" run -q polite.yaml >out &
 	pid=$!
-	wait_for 30 grep -q up out
+	wait_for 120 grep -q up out
 	kill -TERM $pid
 	status=0
 	wait $pid || status=$?
 	[ "$status" -eq 3 ]
 	grep -q bye out
 	pod stubborn Always "$(sh_container main 'trap "" TERM; echo up; while :; do sleep 0.1; done')"
-	sed -i 's/PeriodSeconds: 5/PeriodSeconds: 1/' stubborn.yaml
+	sed -i 's/PeriodSeconds: 60/PeriodSeconds: 1/' stubborn.yaml
 	"$PODVM" run -q stubborn.yaml >out2 &
 	pid=$!
-	wait_for 30 grep -q up out2
+	wait_for 120 grep -q up out2
 	kill -TERM $pid
 	status=0
 	wait $pid || status=$?
@@ -363,7 +363,7 @@ teardown() { assert_clean; }
 	# Ctrl-C is SIGINT, which a shell makes its background jobs ignore.
 	env --default-signal=INT "$PODVM" run -q polite.yaml >out3 &
 	pid=$!
-	wait_for 30 grep -q up out3
+	wait_for 120 grep -q up out3
 	kill -INT $pid
 	status=0
 	wait $pid || status=$?
@@ -407,7 +407,7 @@ teardown() { assert_clean; }
 		  hostAliases: [{ip: 192.0.2.7, hostnames: [seven, sieben]}]
 		  shareProcessNamespace: true
 		  containers:
-		  - {name: other, image: $IMAGE, command: [sleep, "31"]}
+		  - {name: other, image: $IMAGE, command: [sleep, "1000"]}
 		  - name: main
 		    image: $IMAGE
 		    command:
@@ -509,7 +509,7 @@ was_told() { "$PODVM" logs --all unread | grep -q "podvm.*$1"; }
 }
 
 @test "a file whose name is no UTF-8: the pod has a record all the same" {
-	pod name Never "$(sh_container main 'sleep 100')"
+	pod name Never "$(sh_container main 'sleep 1000')"
 	mv name.yaml $'n\xffme.yaml'
 	"$PODVM" run -d -q $'n\xffme.yaml'
 	[ "$("$PODVM" inspect name | jq -r '.source, .phase')" = $'n?me.yaml\nRunning' ]

@@ -43,16 +43,16 @@ pod_folder() { echo "$PODVM_RUN"/pods/*; }
 @test "a process in the guest reaches <vsock.sock>_PORT on the host, both ways and with half-close; other ports are refused" {
 	socat_pod dialler "[]" "
 		until [ -e /tmp/go ]; do sleep 0.05; done
-		echo 'from the guest' | $SOCAT -t 10 - VSOCK-CONNECT:2:7000
+		echo 'from the guest' | $SOCAT -t 60 - VSOCK-CONNECT:2:7000
 		$SOCAT -u /dev/null VSOCK-CONNECT:2:7001 2>&1 | grep -o 'Connection reset by peer'
 		$SOCAT -u /dev/null VSOCK-CONNECT:2:1024 2>&1 | grep -o 'Connection reset by peer'"
 	"$PODVM" run -d -q p.yaml
 	# tr speaks only after the guest's end of file, and its answer must still arrive.
 	socat UNIX-LISTEN:"$(pod_folder)/vsock.sock_7000" SYSTEM:'tr a-z A-Z' &
 	server=$!
-	wait_for 10 test -S "$(pod_folder)/vsock.sock_7000"
+	wait_for 60 test -S "$(pod_folder)/vsock.sock_7000"
 	"$PODVM" exec dialler -- touch /tmp/go
-	wait_for 30 bash -c "'$PODVM' logs dialler >out && [ \$(wc -l <out) -ge 3 ]"
+	wait_for 60 bash -c "'$PODVM' logs dialler >out && [ \$(wc -l <out) -ge 3 ]"
 	cat out
 	[ "$(grep -c 'FROM THE GUEST' out)" -eq 1 ]
 	[ "$(grep -c 'Connection reset by peer' out)" -eq 2 ]
@@ -76,10 +76,10 @@ pod_folder() { echo "$PODVM_RUN"/pods/*; }
 		exec $SOCAT UDP6-LISTEN:5454,bind=[::1],fork PIPE"
 	"$PODVM" run -d -q p.yaml
 	answers() { [[ $(echo "$2" | socat -t 2 - "UDP4:127.0.0.1:$1" 2>/dev/null | head -1) == "$2" ]]; }
-	wait_for 20 answers 15353 ready
-	wait_for 20 answers 15454 ready
+	wait_for 60 answers 15353 ready
+	wait_for 60 answers 15454 ready
 	for i in 1 2 3 4 5 6; do
-		wait_for 20 answers 15353 "client $i" & # socat loses some while it forks
+		wait_for 60 answers 15353 "client $i" & # socat loses some while it forks
 		clients[i]=$!
 	done
 	for i in 1 2 3 4 5 6; do wait "${clients[i]}"; done
@@ -100,7 +100,7 @@ pod_folder() { echo "$PODVM_RUN"/pods/*; }
 		s.settimeout(1)
 		for n in range(3):
 		    s.sendto(b"x", ("127.0.0.1", 10009))
-		deadline = time.monotonic() + 30
+		deadline = time.monotonic() + 120
 		for size in (1, 1472, 9000, 65507):
 		    data = os.urandom(size)
 		    while True:

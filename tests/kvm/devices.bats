@@ -137,7 +137,7 @@ owner() {
 		say freed
 		i=0
 		while [ $i -lt 10 ] || [ ! -e /sys/class/net/eth0/carrier ]; do i=$((i + 1)); say tick $i; sleep 0.1; done
-		while ping -c 1 -W 1 10.9.0.1 >/dev/null; do i=$((i + 1)); say tick $i; sleep 0.1; done
+		while ping -c 1 -W 10 10.9.0.1 >/dev/null; do i=$((i + 1)); say tick $i; sleep 0.1; done
 		reboot -f'
 	owner <<EOF
 		open kernel $kernel/vmlinux ro

@@ -61,9 +61,9 @@ pod_id() { basename "$PODVM_RUN"/pods/*; }
 
 # trigger KEY: a privileged pod that asks the guest's kernel for something by its magic key; what podvm said is in $output.
 trigger() {
-	pod trigger Never "$(sh_container main "echo $1 >/proc/sysrq-trigger; sleep 60" |
+	pod trigger Never "$(sh_container main "echo $1 >/proc/sysrq-trigger; sleep 1000" |
 		sed 's/}$/, securityContext: {privileged: true}}/')"
-	run timeout 120 "$PODVM" run trigger.yaml
+	run timeout 600 "$PODVM" run trigger.yaml
 	echo "$output"
 	[ "$status" -eq 1 ]
 }

@@ -39,14 +39,14 @@ teardown() {
 	[[ "$("$PODVM" exec iv -- ip -o -4 addr show eth0)" == *"inet $a/24"* ]]
 	[ "$("$PODVM" exec iv -- cat /sys/class/net/eth0/address)" = "$(within iv ip -j link show eth0 | jq -r '.[0].address')" ]
 	for from in node wire; do
-		within "$from" ping -q -c 2 -W 10 "$a"
-		[ "$(within "$from" socat -t 20 - "TCP4:$a:7000" <<<"tcp from $from")" = "tcp from $from" ]
-		[ "$(within "$from" socat -t 5 - "UDP4:$a:7000" <<<"udp from $from")" = "udp from $from" ]
+		within "$from" ping -q -c 2 -W 60 "$a"
+		[ "$(within "$from" socat -t 60 - "TCP4:$a:7000" <<<"tcp from $from")" = "tcp from $from" ]
+		[ "$(within "$from" python3 "$ROOT/tests/lib/udp-echo" "$a:7000" "udp from $from")" = "udp from $from" ]
 	done
 	# By our own monitor's device, with offloads, both ways at once: the peer sends back what it gets.
 	[[ "$("$PODVM" logs --all iv)" == *"driver vmm"* ]]
 	head -c 2M /dev/urandom >sent
 	within node socat -t 60 - "TCP4:$a:7000" <sent | cmp - sent
-	for to in 250 251; do "$PODVM" exec iv -- ping -q -c 2 -W 10 10.91.0.$to; done
+	for to in 250 251; do "$PODVM" exec iv -- ping -q -c 2 -W 60 10.91.0.$to; done
 	"$PODVM" rm -f iv
 }

@@ -60,7 +60,7 @@ pod() {
 	local name=$1 restart=$2
 	shift 2
 	{
-		printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec:\n  restartPolicy: %s\n  terminationGracePeriodSeconds: 5\n  containers:\n' "$name" "$restart"
+		printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec:\n  restartPolicy: %s\n  terminationGracePeriodSeconds: 60\n  containers:\n' "$name" "$restart"
 		printf '  - %s\n' "$@"
 	} >"$name.yaml"
 }

@@ -31,7 +31,7 @@ containerd_start() {
 		k8s_ctr images import "$ROOT/b/cri-images/$image.tar" >/dev/null || return 1
 	done
 	# What ctr imports reaches the CRI by an event.
-	wait_for 20 containerd_has_images
+	wait_for 60 containerd_has_images
 }
 containerd_has_images() { [[ $("$CRI" images | grep -c ^localhost/podvm-) == 3 ]]; }
 
@@ -41,7 +41,7 @@ containerd_launch() {
 		>>"$CONTAINERD_DIR/log" 2>&1 </dev/null 3>&- &
 	echo $! >"$CONTAINERD_DIR/pid"
 	# Its socket is there before it has found its pods again.
-	wait_for 30 test -S "$CONTAINERD_ADDRESS" && wait_for 30 containerd_answers || {
+	wait_for 60 test -S "$CONTAINERD_ADDRESS" && wait_for 60 containerd_answers || {
 		tail -n 20 "$CONTAINERD_DIR/log"
 		return 1
 	}
@@ -54,7 +54,7 @@ containerd_kill() { # SIGNAL
 	local pid
 	pid=$(cat "$CONTAINERD_DIR/pid")
 	kill "-${1:-TERM}" "$pid" 2>/dev/null || true
-	wait_for 20 containerd_gone "$pid"
+	wait_for 60 containerd_gone "$pid"
 	rm -f "$CONTAINERD_ADDRESS"
 }
 containerd_gone() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
@@ -176,7 +176,7 @@ cri_pid() {
 # Fails when a pod of this rig has left anything. To be called when there should be none.
 cri_assert_clean() {
 	cri_quietly_clean() { cri_is_clean >/dev/null; }
-	wait_for "${1:-10}" cri_quietly_clean || {
+	wait_for "${1:-60}" cri_quietly_clean || {
 		cri_is_clean || true
 		return 1
 	}
