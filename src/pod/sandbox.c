@@ -190,10 +190,13 @@ static void on_agent_dialled(struct hvsock_dial *d, int fd, const struct err *er
 	}
 	timing_end(sb, sb->timing);
 	sb->timing = timing_start(sb, "configure");
-	if (ttrpc_client_new(&sb->agent, sb->loop, fd, on_agent_closed, sb, &e) < 0)
+	if (ttrpc_client_new(&sb->agent, sb->loop, fd, on_agent_closed, sb, &e) < 0) {
 		go_down(sb, false, "configure the guest: %s", e.msg);
-	else
-		sb->cb.connected(sb->cb.ctx);
+		return;
+	}
+	if (sb->cb.fails_calls)
+		ttrpc_client_keep_calls(sb->agent);
+	sb->cb.connected(sb->cb.ctx);
 }
 
 int sandbox_call(struct sandbox *sb, const char *method, const ProtobufCMessage *req,

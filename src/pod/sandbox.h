@@ -8,7 +8,7 @@
  *   made       folders, lock and log are there; sandbox_network where there is one, then sandbox_start
  *   starting   `connected` runs when the agent answers: the owner calls sandbox_configure; `up` runs when that is done
  *   up         sandbox_call, sandbox_stream
- *   down       the VM or the agent ended, or did not come up: `down` runs, once. Pending calls have failed with ECONNRESET
+ *   down       the VM or the agent ended, or did not come up: `down` runs, once. Pending calls have failed with ECONNRESET (see fails_calls)
  *   stopped    sandbox_stop: every process of the VM is dead; sandbox_fini
  *
  * The agent's replies are hostile input: only numbers and bounded text are taken from them.
@@ -42,6 +42,8 @@ struct sandbox_callbacks {
 	void (*down)(void *ctx, const char *why, bool vm_ended);
 	/* The VM was started again before it was up: its processes are others. May be NULL. */
 	void (*restarted)(void *ctx);
+	/* `down` calls sandbox_fail_calls: calls under way when the agent is lost fail then, with the reason, not before. */
+	bool fails_calls;
 	void *ctx;
 };
 

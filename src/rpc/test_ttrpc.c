@@ -170,6 +170,33 @@ static void a_closed_connection_fails_what_is_pending(void **state)
 	rig_stop(&rig);
 }
 
+static void kept_calls_fail_with_the_reason_of_the_owner(void **state)
+{
+	struct rig rig;
+	struct rig_answer a[2] = {0};
+	struct err why;
+
+	rig_start(&rig);
+	rig_connect_client(&rig);
+	ttrpc_client_keep_calls(rig.client);
+	assert_int_equal(rig_call_wait(&rig, 0, &a[0], NULL), 0);
+	assert_int_equal(rig_call_wait(&rig, 100, &a[1], NULL), 0);
+	turn_until(&rig, rig.n_held == 2);
+	ttrpc_server_free(rig.server);
+	rig.server = NULL;
+	turn_until(&rig, rig.closed);
+	assert_int_equal(a[0].done, 0);
+	turn_until(&rig, a[1].done); /* deadlines hold on */
+	assert_int_equal(a[1].err, ETIMEDOUT);
+	(void)err_set(&why, EIO, "it was the cat");
+	ttrpc_client_end(rig.client, &why);
+	assert_int_equal(a[0].done, 1);
+	assert_int_equal(a[0].err, ECONNRESET);
+	assert_string_equal(a[0].text, "WaitProcess: it was the cat");
+	assert_int_equal(rig.closed, 1);
+	rig_stop(&rig);
+}
+
 static void a_gone_caller_is_reported_once(void **state)
 {
 	struct rig rig;
@@ -470,6 +497,7 @@ int main(void)
 		cmocka_unit_test(a_deadline_ends_the_call_on_both_sides),
 		cmocka_unit_test(a_cancelled_call_is_silent),
 		cmocka_unit_test(a_closed_connection_fails_what_is_pending),
+		cmocka_unit_test(kept_calls_fail_with_the_reason_of_the_owner),
 		cmocka_unit_test(a_gone_caller_is_reported_once),
 		cmocka_unit_test(on_gone_may_answer),
 		cmocka_unit_test(callbacks_may_free_the_client),

@@ -66,6 +66,11 @@ void ttrpc_client_free(struct ttrpc_client *c);
 DEFINE_FREEP(ttrpc_client);
 /* Ends the connection: pending calls fail with ECONNRESET and `why`; `closed` does not run. The client is still to be freed. */
 void ttrpc_client_end(struct ttrpc_client *c, const struct err *why);
+/*
+ * From now on, when the connection ends by itself, calls under way are kept (their deadlines too) until ttrpc_client_end: `closed` may know only
+ * later why it ended.
+ */
+void ttrpc_client_keep_calls(struct ttrpc_client *c);
 
 /*
  * The end of a call: `reply` (borrowed, unpacked with the descriptor given) on success, else NULL and err.

@@ -30,7 +30,7 @@ struct ttrpc_client {
 	struct loop *loop;
 	struct call *calls; /* newest first */
 	uint32_t last_id;
-	bool ended;
+	bool ended, keeps_calls;
 	uint64_t silent_ns; /* 0: it is not */
 	void (*closed)(void *ctx, const struct err *why);
 	void *ctx;
@@ -72,21 +72,28 @@ static bool finish(struct ttrpc_client *c, struct call *call, const ProtobufCMes
 	return true;
 }
 
-static void end(struct ttrpc_client *c, const struct err *why)
+/* False: the client is gone. */
+static bool fail_calls(struct ttrpc_client *c, const struct err *why)
 {
-	if (c->ended)
-		return;
-	c->ended = true;
-	ttrpc_conn_fini(&c->conn);
 	while (c->calls) {
 		struct call *call = take_call(c, c->calls->id);
 		struct err err;
 
 		(void)err_set(&err, ECONNRESET, "%s: %s", call->method, why->msg);
 		if (!finish(c, call, NULL, &err))
-			return;
+			return false;
 	}
-	if (c->closed)
+	return true;
+}
+
+/* The connection has ended by itself. */
+static void end(struct ttrpc_client *c, const struct err *why)
+{
+	if (c->ended)
+		return;
+	c->ended = true;
+	ttrpc_conn_fini(&c->conn);
+	if ((c->keeps_calls || fail_calls(c, why)) && c->closed)
 		c->closed(c->ctx, why);
 }
 
@@ -191,7 +198,15 @@ uint64_t ttrpc_client_silent_ns(const struct ttrpc_client *c)
 void ttrpc_client_end(struct ttrpc_client *c, const struct err *why)
 {
 	c->closed = NULL;
-	end(c, why);
+	if (!c->ended)
+		ttrpc_conn_fini(&c->conn);
+	c->ended = true;
+	(void)fail_calls(c, why);
+}
+
+void ttrpc_client_keep_calls(struct ttrpc_client *c)
+{
+	c->keeps_calls = true;
 }
 
 int ttrpc_client_new(struct ttrpc_client **ret, struct loop *loop, int sock,

@@ -519,29 +519,29 @@ static void on_killed_hard(void *ctx, const ProtobufCMessage *reply, const struc
 
 	if (err && err->code == ETIMEDOUT)
 		vm_kill(k->shim, 137, "the guest did not carry out SIGKILL: it hangs");
+	/* The connection: what is in the VM dies with it, a second from now at the latest. */
 	if (err && (k->shim->vm == VM_DOWN || err->code == ECONNRESET))
-		reply_empty(
-			k->rq); /* it dies with its VM: without its agent that ends, a second from now at the latest */
+		reply_empty(k->rq);
 	else
 		on_killed(k->rq, reply, err);
 }
 
-static int kill_hard(struct proc *p, struct ttrpc_request *rq, const ProtobufCMessage *req, struct err *err)
+static void kill_hard(struct proc *p, struct ttrpc_request *rq, const ProtobufCMessage *req)
 {
 	struct hard_kill *k = malloc(sizeof(*k));
-	int r;
+	struct err err = {0};
 
-	if (!k)
-		return err_set(err, ENOMEM, "out of memory");
+	if (!k) {
+		refuse(rq, ENOMEM, "kill: out of memory");
+		return;
+	}
 	*k = (struct hard_kill){.shim = p->task->shim, .rq = rq};
 	/* From the first SIGKILL on: further ones do not put it off. */
 	if (p->state >= PROC_CREATED && !p->ended && !p->kill.loop)
 		loop_timer_set(k->shim->loop, &p->kill, KILL_TIMEOUT_MS * NS_PER_MS, on_kill_timeout);
-	r = sandbox_call(&k->shim->sb, "SignalProcess", req, &podvm__agent__v1__empty__descriptor, KILL_TIMEOUT_MS,
-		on_killed_hard, k, NULL, err);
-	if (r < 0)
-		free(k);
-	return r;
+	if (sandbox_call(&k->shim->sb, "SignalProcess", req, &podvm__agent__v1__empty__descriptor, KILL_TIMEOUT_MS,
+		    on_killed_hard, k, NULL, &err) < 0)
+		on_killed_hard(k, NULL, &err);
 }
 
 /* containerd that was restarted meanwhile finds a task, kills it, and waits for its end: nothing else would bring that about. */
@@ -557,7 +557,6 @@ static void kill_new(struct proc *p, struct ttrpc_request *rq, uint32_t signal)
 
 void proc_kill(struct proc *p, struct ttrpc_request *rq, uint32_t signal, bool all)
 {
-	int r;
 	Podvm__Agent__V1__SignalProcessRequest req = PODVM__AGENT__V1__SIGNAL_PROCESS_REQUEST__INIT;
 	struct err err = {0};
 
@@ -574,10 +573,8 @@ void proc_kill(struct proc *p, struct ttrpc_request *rq, uint32_t signal, bool a
 	req.signal = signal;
 	req.all = all && !*p->exec_id;
 	if (signal == SIGKILL && !*p->exec_id)
-		r = kill_hard(p, rq, &req.base, &err);
-	else
-		r = sandbox_call(&p->task->shim->sb, "SignalProcess", &req.base, &podvm__agent__v1__empty__descriptor,
-			KILL_TIMEOUT_MS, on_killed, rq, NULL, &err);
-	if (r < 0)
+		kill_hard(p, rq, &req.base);
+	else if (sandbox_call(&p->task->shim->sb, "SignalProcess", &req.base, &podvm__agent__v1__empty__descriptor,
+			 KILL_TIMEOUT_MS, on_killed, rq, NULL, &err) < 0)
 		ttrpc_fail(rq, &err);
 }

@@ -275,8 +275,12 @@ static void on_restarted(void *ctx)
 int vm_init(
 	struct shim *sh, struct loop *loop, const struct shim_args *args, const struct pod_home *home, struct err *err)
 {
-	struct sandbox_callbacks cb = {
-		.connected = on_connected, .up = on_up, .down = on_down, .restarted = on_restarted, .ctx = sh};
+	struct sandbox_callbacks cb = {.connected = on_connected,
+		.up = on_up,
+		.down = on_down,
+		.restarted = on_restarted,
+		.fails_calls = true,
+		.ctx = sh};
 	char path[PATH_LEN];
 	int r;
 
