@@ -376,13 +376,17 @@ static void on_connect(void *ctx, struct ttrpc_request *rq, const ProtobufCMessa
 	ttrpc_reply(rq, &reply.base);
 }
 
-/* containerd sends it after every deletion of a task: the shim stays while it has others, or the pod itself. */
+/*
+ * containerd sends it after every deletion of a task: the shim stays while it has others, or the pod itself. containerd 2 sends it for the pod
+ * only, and may still be busy with the containers then: the last of them that is deleted ends the shim, for which "delete" waits.
+ */
 static void on_shutdown(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
 {
 	const Ctrd__ShutdownRequest *req = (const void *)msg;
 	struct shim *sh = ctx;
 
 	reply_empty(rq);
+	sh->quits |= str_eq(req->id, sh->args.id);
 	if (req->now || (!sh->tasks && !sh->by_sandbox_api))
 		shim_quit(sh);
 }

@@ -136,6 +136,7 @@ struct shim {
 	struct waiter *waiters;
 	unsigned n_waiters;
 
+	bool quits; /* with its last task, when the VM is down */
 	struct loop_timer quit_timer;
 	struct loop_timer events_timer; /* the next NextEvents */
 	uint64_t events_seq, events_polled_ns;

@@ -85,6 +85,8 @@ static void task_free(struct task *t)
 	free(t->json);
 	free(t);
 	vm_record(sh);
+	if (sh->quits && !sh->tasks && sh->vm == VM_DOWN)
+		shim_quit(sh);
 }
 
 void task_free_all(struct shim *sh)

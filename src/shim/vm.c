@@ -301,6 +301,7 @@ void vm_fini(struct shim *sh)
 	loop_timer_cancel(&sh->quit_timer);
 	loop_timer_cancel(&sh->events_timer);
 	sh->vm = VM_DOWN;
+	sh->quits = false;
 	task_free_all(sh);
 	live_fini(sh);
 	sandbox_stop(&sh->sb);
