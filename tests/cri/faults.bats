@@ -4,7 +4,7 @@
 # comes back, everything can be removed, and nothing is left. The work is done by tests/lib/cri-faults, three pods at a time, while the
 # tests here wait for one result after the other. With CRI_CONTAINERD=1.6 every part dies in every step; with others one part in each, another
 # one for each handler. CRI_FAULTS=all: every part in every step, calls to a guest that hangs are waited for to their deadlines, and
-# containerd dies ten times. CRI_FAULTS_SEED changes the moments; CRI_FAULTS_ONLY=REGEX chooses scenarios.
+# containerd dies five times. CRI_FAULTS_SEED changes the moments; CRI_FAULTS_ONLY=REGEX chooses scenarios.
 
 bats_require_minimum_version 1.5.0
 load ../lib/common.bash
@@ -104,10 +104,10 @@ often() { [[ ${CRI_FAULTS:-} == all ]] && echo "$1" || echo "$2"; }
 @test "none of these left anything" { finished && cri_assert_clean 30; }
 
 @test "containerd is killed in the middle of everything, and starts again" {
-	for ((i = 0; i < $(often 10 1); i++)); do play containerd$i; done
+	for ((i = 0; i < $(often 5 1); i++)); do play containerd$i; done
 }
 @test "containerd is killed while a pod starts, and starts again" {
-	for ((i = 0; i < $(often 10 1); i++)); do play containerd-runpod$i; done
+	for ((i = 0; i < $(often 5 1); i++)); do play containerd-runpod$i; done
 }
 
 @test "everything is killed at once: containerd cleans up when it starts again" {
