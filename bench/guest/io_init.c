@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "io.h"
+#include "rpc/stream.h"
 
 static char buf[IO_CHUNK_MAX];
 
@@ -124,10 +125,13 @@ static void serve(int fd)
 
 static void serve_vsock(void)
 {
+	const uint64_t buffer = STREAM_SOCKET_BUFFER; /* as the agent has it */
 	struct sockaddr_vm sa = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = IO_PORT};
 	int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, 64) < 0)
+	if (fd < 0 || setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &buffer, sizeof(buffer)) < 0 ||
+		setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &buffer, sizeof(buffer)) < 0 ||
+		bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, 64) < 0)
 		say("cannot listen on vsock\nBENCH FAILED\n");
 	say("BENCH READY\n");
 	for (;;) {

@@ -157,13 +157,17 @@ int boot_cgroups(int *ret_fd, struct err *err)
 	return 0;
 }
 
-static int listen_on(unsigned port, int *ret, struct err *err)
+/* Each connection that it accepts has a buffer of `buffer` bytes (0: the kernel's usual one). */
+static int listen_on(unsigned port, uint64_t buffer, int *ret, struct err *err)
 {
 	struct sockaddr_vm sa = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = port};
 	auto_close int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return err_errno(err, "vsock socket");
+	if (buffer && (setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &buffer, sizeof(buffer)) < 0 ||
+			      setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &buffer, sizeof(buffer)) < 0))
+		return err_errno(err, "vsock port %u: set the size of its buffers", port);
 	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
 		return err_errno(err, "bind vsock port %u", port);
 	if (listen(fd, BACKLOG) < 0)
@@ -194,9 +198,9 @@ int boot_vsock(struct agent *a, struct err *err)
 	if (r < 0)
 		return r;
 	n = modules_load_stage(&m, MODULES_DIR);
-	r = listen_on(AGENT_PORT, &a->rpc_fd, err);
+	r = listen_on(AGENT_PORT, 0, &a->rpc_fd, err);
 	if (r == 0)
-		r = listen_on(STREAM_PORT, &a->stream_fd, err);
+		r = listen_on(STREAM_PORT, STREAM_SOCKET_BUFFER, &a->stream_fd, err);
 	if (r == 0)
 		n += modules_load_stage(&m, MODULES_DIR);
 	if (r == 0 && n == 0)

@@ -25,6 +25,11 @@
 
 #define AGENT_PORT 1024
 #define STREAM_PORT 1025
+/*
+ * Receive buffer of the agent's stream sockets, bytes; the most that is under way in either direction (Linux 6.1.192 has no more
+ * under way than it would take itself).
+ */
+#define STREAM_SOCKET_BUFFER (1024u * 1024u)
 #define STREAM_ID_MAX 64
 #define STREAM_HEADER_MIN 10
 #define STREAM_HEADER_MAX (STREAM_HEADER_MIN + 2 * STREAM_ID_MAX)

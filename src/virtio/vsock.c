@@ -28,9 +28,8 @@
 #define EVENT_TRANSPORT_RESET 0
 #define EVENT_LEN 4
 
-#define TX_BATCH 128 /* chains per turn */
-#define TX_BYTES                                                                                                       \
-	(128u * 1024u) /* per turn: half of a connection's credit, whose news should reach the guest meanwhile */
+#define TX_BATCH 128		/* chains per turn */
+#define TX_BYTES (128u * 1024u) /* a turn: half the buffer of a Linux socket, so that its credit is told in time */
 #define DIAL_NS (10 * NS_PER_S)
 #define HELLO_MS 5000
 

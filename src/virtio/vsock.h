@@ -9,8 +9,8 @@
  */
 #include "virtio/device.h"
 
-#define VSOCK_CONNS_MAX 1024	       /* per VM, both directions; more are refused */
-#define VSOCK_BUF_ALLOC (256u * 1024u) /* receive credit given to the guest per connection, bytes */
+#define VSOCK_CONNS_MAX 1024		/* per VM, both directions; more are refused */
+#define VSOCK_BUF_ALLOC (1024u * 1024u) /* receive credit given to the guest per connection, bytes */
 
 struct vsock;
 

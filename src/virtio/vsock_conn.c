@@ -5,7 +5,7 @@
  * not exceed buf_alloc.
  *
  * Our buffer is the memory that a host socket which takes nothing makes us hold. So that a hostile guest with a thousand
- * stalled connections stays cheap, only the first ALLOC_BIG_CONNS get VSOCK_BUF_ALLOC: at most 16 + 30 MiB in all.
+ * stalled connections stays cheap, only the first connections get VSOCK_BUF_ALLOC: at most 12 + 4 + 30 MiB in all.
  */
 #include "virtio/vsock_conn.h"
 
@@ -14,7 +14,9 @@
 #include "base/bytes.h"
 #include "virtio/vsock.h"
 
-#define ALLOC_BIG_CONNS 64
+#define ALLOC_BIG_CONNS 12
+#define ALLOC_MIDDLE_CONNS 28
+#define ALLOC_MIDDLE (256u * 1024u)
 #define ALLOC_SMALL (32u * 1024u)
 
 /* Ports of connections that the host starts: a range that Linux guests do not pick by themselves. */
@@ -140,7 +142,7 @@ struct vsock_conn *vsock_table_add(struct vsock_table *t, struct vsock *vs, enum
 	c->vs = vs;
 	c->state = state;
 	c->fd = -1;
-	c->alloc = t->n < ALLOC_BIG_CONNS ? VSOCK_BUF_ALLOC : ALLOC_SMALL;
+	c->alloc = t->n < ALLOC_BIG_CONNS ? VSOCK_BUF_ALLOC : t->n < ALLOC_MIDDLE_CONNS ? ALLOC_MIDDLE : ALLOC_SMALL;
 	c->out = (struct buf)BUF_INIT(c->alloc);
 	c->all_next = t->all;
 	if (t->all)
