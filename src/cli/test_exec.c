@@ -592,11 +592,11 @@ static void a_reader_that_stands_still(void **state)
 		assert_int_equal(pipe2(p, O_CLOEXEC), 0);
 		pid = start_exec(args, in, p[1], errs);
 		(void)close(p[1]);
-		for (unsigned i = 0; i < 2000 && there < 60000; i++) {
+		for (unsigned i = 0; i < 12000 && there < 40000; i++) {
 			assert_int_equal(ioctl(p[0], FIONREAD, &there), 0);
 			(void)poll(NULL, 0, 5);
 		}
-		assert_true(there >= 60000);
+		assert_true(there >= 40000); /* how much it holds depends on the pieces in it */
 		(void)kill(pid, SIGINT);
 		wait_for_output("caught");
 		if (!reads) {
