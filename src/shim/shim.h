@@ -165,6 +165,11 @@ void vm_record(struct shim *sh);
 int vm_init(struct shim *sh, struct loop *loop, const struct shim_args *args, const struct pod_home *home,
 	struct err *err) must_check;
 void vm_fini(struct shim *sh);
+/*
+ * The pod and all its tasks were deleted. Ends the process when that was asked for, else in a few seconds: containerd that is killed between the
+ * deletion and Shutdown does not come back to it (1.6).
+ */
+void shim_unneeded(struct shim *sh);
 /* Ends the process once its events are out. */
 void shim_quit(struct shim *sh);
 

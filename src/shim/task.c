@@ -85,8 +85,6 @@ static void task_free(struct task *t)
 	free(t->json);
 	free(t);
 	vm_record(sh);
-	if (sh->quits && !sh->tasks && sh->vm == VM_DOWN)
-		shim_quit(sh);
 }
 
 void task_free_all(struct shim *sh)
@@ -501,6 +499,8 @@ static void deleted(struct proc *p)
 		task_free(t);
 	if (single)
 		vm_kill(sh, 137, "its container was deleted");
+	if (!sh->tasks && sh->vm == VM_DOWN && !sh->by_sandbox_api)
+		shim_unneeded(sh);
 }
 
 static void on_deleted(void *ctx, const ProtobufCMessage *reply, const struct err *err)

@@ -255,6 +255,18 @@ static void what_has_ended_can_be_deleted_whatever_the_agent_says(void **state)
 	assert_int_equal(rig->sh.n_tasks, 0);
 }
 
+/* containerd 1.6 that was killed after it never asks for it. */
+static void a_shim_without_a_pod_ends_by_itself(void **state)
+{
+	struct rig *rig = *state;
+
+	vm_kill(&rig->sh, 137, "the sandbox was deleted");
+	call(rig, "Delete");
+	assert_int_equal(rig->sh.n_tasks, 0);
+	assert_non_null(rig->sh.quit_timer.loop);
+	loop_timer_cancel(&rig->sh.quit_timer);
+}
+
 /* containerd 2 asked it to end before it had deleted all containers. */
 static void the_last_deletion_ends_a_shim_that_is_to_quit(void **state)
 {
@@ -349,6 +361,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(sigkill_ends_it_whatever_the_agent_says, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_end_disarms_the_kill, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_has_ended_can_be_deleted_whatever_the_agent_says, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_shim_without_a_pod_ends_by_itself, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_last_deletion_ends_a_shim_that_is_to_quit, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_was_not_started_is_deleted_with_the_agent_or_not, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_being_created_can_be_killed, setup, teardown),

@@ -16,6 +16,7 @@
 #include "shim/shim.h"
 
 #define QUIT_WAIT_NS (3 * NS_PER_S)
+#define UNNEEDED_NS (5 * NS_PER_S)
 /* containerd's client takes the end of the connection for a failed call when it sees both at once. */
 #define QUIT_DELAY_NS (100 * NS_PER_MS)
 #define EVENTS_POLL_MS 300000
@@ -323,6 +324,19 @@ static void on_idle(void *ctx)
 	struct shim *sh = ctx;
 
 	loop_timer_set(sh->loop, &sh->quit_timer, QUIT_DELAY_NS, on_quit);
+}
+
+static void on_unneeded(struct loop_timer *t)
+{
+	shim_quit(container_of(t, struct shim, quit_timer));
+}
+
+void shim_unneeded(struct shim *sh)
+{
+	if (sh->quits)
+		shim_quit(sh);
+	else
+		loop_timer_set(sh->loop, &sh->quit_timer, UNNEEDED_NS, on_unneeded);
 }
 
 void shim_quit(struct shim *sh)
