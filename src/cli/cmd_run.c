@@ -312,14 +312,24 @@ static void on_in_retry(struct loop_timer *t)
 static void on_in(struct loop_fd *src, uint32_t events)
 {
 	struct run *run = container_of(src, struct run, in_src);
-	ssize_t n = read(STDIN_FILENO, run->in_bytes, sizeof(run->in_bytes));
+	ssize_t n;
 
+	/* What waits stays in front. */
+	run->in_to -= run->in_from;
+	memmove(run->in_bytes, run->in_bytes + run->in_from, run->in_to);
+	run->in_from = 0;
+	n = read(STDIN_FILENO, run->in_bytes + run->in_to, sizeof(run->in_bytes) - run->in_to);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	run->in_eof = n <= 0;
-	run->in_from = 0;
-	run->in_to = n > 0 ? (size_t)n : 0;
+	run->in_to += n > 0 ? (size_t)n : 0;
 	in_push(run);
+}
+
+/* A terminal is read on while bytes wait: the next one may be Ctrl-C. */
+static bool reads_on(const struct run *run)
+{
+	return run->term.raw && !run->in_eof && run->in_to - run->in_from < sizeof(run->in_bytes);
 }
 
 /* Gives what was read to the pod; while it takes nothing (full, or the container has not started) it is asked again later. */
@@ -332,7 +342,10 @@ static void in_push(struct run *run)
 			run->in_from = run->in_to;
 			on_signal(run, SIGINT);
 		}
-		loop_remove_fd(&run->in_src);
+		if (!reads_on(run))
+			loop_remove_fd(&run->in_src);
+		else if (!run->in_src.loop)
+			(void)!loop_add_fd(run->loop, &run->in_src, STDIN_FILENO, EPOLLIN, on_in, NULL);
 		loop_timer_set(run->loop, &run->in_timer, STDIN_RETRY_NS, on_in_retry);
 		return;
 	}
