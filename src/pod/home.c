@@ -64,6 +64,16 @@ static void kill_leftovers(const struct pod_entry *e)
 	}
 }
 
+/* A supervisor that was killed has given up its lock, but may still be on its way out, and in its cgroup, which cannot be removed then. */
+static void await_supervisor(const struct pod_entry *e)
+{
+	auto_close int fd = pod_process_open((pid_t)pod_state_number(e, "pid"), pod_state_number(e, "startTicks"));
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+
+	if (fd >= 0)
+		(void)poll(&pfd, 1, LEFTOVER_WAIT_MS);
+}
+
 /* A state folder without a run folder of ours may be another run folder's pod. */
 static int remove_state(const char *id, const char *run, struct err *err)
 {
@@ -95,6 +105,7 @@ static int bury(const struct pod_entry *e, struct err *err)
 {
 	int r;
 
+	await_supervisor(e);
 	kill_leftovers(e);
 	/* It may have been removed, or be another one's: nothing that lives is touched, and nothing depends on it. */
 	if (*pod_state_text(e, "netns"))
