@@ -211,12 +211,17 @@ int sandbox_call(struct sandbox *sb, const char *method, const ProtobufCMessage 
 int sandbox_poll(struct sandbox *sb, const char *method, const ProtobufCMessage *req,
 	const ProtobufCMessageDescriptor *reply_type, ttrpc_done *done, void *ctx, struct err *err)
 {
-	uint64_t silent = sb->agent ? ttrpc_client_silent_ns(sb->agent) : 0;
+	uint64_t missed = sb->agent ? ttrpc_client_missed_ns(sb->agent) : 0;
+	uint32_t id;
+	int r;
 
-	if (silent && time_mono_ns() - silent < POLL_AGAIN_NS)
-		return err_set(
-			err, ETIMEDOUT, "%s: the guest has not answered an earlier call, nor anything since", method);
-	return sandbox_call(sb, method, req, reply_type, POLL_TIMEOUT_MS, done, ctx, NULL, err);
+	if (missed && time_mono_ns() - missed < POLL_AGAIN_NS)
+		return err_set(err, ETIMEDOUT,
+			"%s: the guest did not answer when it was last asked; it is asked again later", method);
+	r = sandbox_call(sb, method, req, reply_type, POLL_TIMEOUT_MS, done, ctx, &id, err);
+	if (r == 0)
+		ttrpc_client_probes(sb->agent, id);
+	return r;
 }
 
 void sandbox_cancel(struct sandbox *sb, uint32_t id)

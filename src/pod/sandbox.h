@@ -116,9 +116,9 @@ int sandbox_call(struct sandbox *sb, const char *method, const ProtobufCMessage 
 	const ProtobufCMessageDescriptor *reply_type, unsigned timeout_ms, ttrpc_done *done, void *ctx,
 	uint32_t *ret_id, struct err *err) must_check;
 /*
- * For what others ask of every pod in turn, and often: waits for POLL_TIMEOUT_MS only, and when a call has gone without an answer and
- * nothing came since, -ETIMEDOUT at once for half a minute. So a guest that hangs does not hold up what is asked of the others.
- * One that sends anything else meanwhile is waited for each time: a hostile guest can cost its callers POLL_TIMEOUT_MS a call.
+ * For what others ask of every pod in turn, and often: waits for POLL_TIMEOUT_MS only, and when the last of these calls has gone without an
+ * answer, -ETIMEDOUT at once for half a minute. So a guest that hangs, or answers everything else, does not hold up what is asked of the others.
+ * (A hostile one that answers just in time costs its callers POLL_TIMEOUT_MS a call.)
  */
 int sandbox_poll(struct sandbox *sb, const char *method, const ProtobufCMessage *req,
 	const ProtobufCMessageDescriptor *reply_type, ttrpc_done *done, void *ctx, struct err *err) must_check;

@@ -84,8 +84,12 @@ typedef void ttrpc_done(void *ctx, const ProtobufCMessage *reply, const struct e
 int ttrpc_call(struct ttrpc_client *c, const char *service, const char *method, const ProtobufCMessage *req,
 	const ProtobufCMessageDescriptor *reply_type, unsigned timeout_ms, ttrpc_done *done, void *ctx,
 	uint32_t *ret_id, struct err *err) must_check;
-/* When (CLOCK_MONOTONIC) a call last passed its deadline, if not a byte has come from the other side since; else 0. */
-uint64_t ttrpc_client_silent_ns(const struct ttrpc_client *c);
+/*
+ * Marks a call under way as a probe: whether the other side still answers. When (CLOCK_MONOTONIC) a probe last passed its deadline, if none
+ * was answered since; else 0. Whatever else the other side sends says nothing: it may be hostile.
+ */
+void ttrpc_client_probes(struct ttrpc_client *c, uint32_t id);
+uint64_t ttrpc_client_missed_ns(const struct ttrpc_client *c);
 /* Forgets the call: done will not run (ttrpc has no message that tells the server). Unknown ids are fine. */
 void ttrpc_cancel(struct ttrpc_client *c, uint32_t id);
 

@@ -18,6 +18,7 @@ struct call {
 	struct ttrpc_client *client;
 	uint32_t id;
 	unsigned timeout_ms;
+	bool probes;
 	char method[32];
 	const ProtobufCMessageDescriptor *reply_type;
 	ttrpc_done *done;
@@ -31,7 +32,7 @@ struct ttrpc_client {
 	struct call *calls; /* newest first */
 	uint32_t last_id;
 	bool ended, keeps_calls;
-	uint64_t silent_ns; /* 0: it is not */
+	uint64_t missed_ns; /* of the last call that probes: 0, or when it went unanswered */
 	void (*closed)(void *ctx, const struct err *why);
 	void *ctx;
 	bool *freed; /* of the callback under way, or NULL */
@@ -123,6 +124,8 @@ static bool take_frame(struct ttrpc_client *c, int step, const struct ttrpc_fram
 	call = take_call(c, f->stream);
 	if (!call)
 		return true;
+	if (call->probes)
+		c->missed_ns = 0;
 	if (step == TTRPC_INPUT_FRAME && f->type == TTRPC_RESPONSE)
 		return take_response(c, call, &data);
 	if (step == TTRPC_INPUT_TOO_LONG)
@@ -160,12 +163,10 @@ static void on_event(struct loop_fd *src, uint32_t events)
 
 	if (events & EPOLLOUT)
 		ttrpc_conn_flush(&c->conn);
-	if (events & EPOLLIN) {
-		c->silent_ns = 0;
+	if (events & EPOLLIN)
 		r = ttrpc_conn_read(&c->conn);
-	} else if (events & (EPOLLHUP | EPOLLERR)) {
+	else if (events & (EPOLLHUP | EPOLLERR))
 		r = -ECONNRESET;
-	}
 	if (r < 0) {
 		if (r == -ECONNRESET)
 			(void)err_set(&err, ECONNRESET, "the connection was closed");
@@ -185,14 +186,22 @@ static void on_deadline(struct loop_timer *t)
 	struct err err;
 
 	(void)take_call(c, call->id);
-	c->silent_ns = time_mono_ns();
+	if (call->probes)
+		c->missed_ns = time_mono_ns();
 	(void)err_set(&err, ETIMEDOUT, "%s: no answer within %u ms", call->method, call->timeout_ms);
 	(void)finish(c, call, NULL, &err);
 }
 
-uint64_t ttrpc_client_silent_ns(const struct ttrpc_client *c)
+void ttrpc_client_probes(struct ttrpc_client *c, uint32_t id)
 {
-	return c->silent_ns;
+	for (struct call *call = c->calls; call; call = call->next)
+		if (call->id == id)
+			call->probes = true;
+}
+
+uint64_t ttrpc_client_missed_ns(const struct ttrpc_client *c)
+{
+	return c->missed_ns;
 }
 
 void ttrpc_client_end(struct ttrpc_client *c, const struct err *why)
