@@ -112,6 +112,13 @@ static void discard(struct proc *p)
 		log_debug("task %s: not removed from the guest, ignoring", p->task->id);
 }
 
+/* Without tasks the shim has nothing left to do; with the sandbox API it is told so. */
+static void task_gone(struct shim *sh)
+{
+	if (!sh->tasks && sh->vm == VM_DOWN && !sh->by_sandbox_api)
+		shim_unneeded(sh);
+}
+
 void task_create_failed(struct proc *p, const struct err *why)
 {
 	struct task *t = p->task;
@@ -134,6 +141,7 @@ void task_create_failed(struct proc *p, const struct err *why)
 		ttrpc_fail(rq, &err);
 	if (single)
 		vm_kill(sh, 137, "its container could not be created");
+	task_gone(sh);
 }
 
 void task_cancel(struct proc *p)
@@ -499,8 +507,7 @@ static void deleted(struct proc *p)
 		task_free(t);
 	if (single)
 		vm_kill(sh, 137, "its container was deleted");
-	if (!sh->tasks && sh->vm == VM_DOWN && !sh->by_sandbox_api)
-		shim_unneeded(sh);
+	task_gone(sh);
 }
 
 static void on_deleted(void *ctx, const ProtobufCMessage *reply, const struct err *err)

@@ -267,6 +267,19 @@ static void a_shim_without_a_pod_ends_by_itself(void **state)
 	loop_timer_cancel(&rig->sh.quit_timer);
 }
 
+static void a_shim_whose_only_creation_was_cancelled_ends_by_itself(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->task->kind = SPEC_SINGLE;
+	rig->task->init.state = PROC_NEW;
+	call(rig, "Delete");
+	assert_int_equal(rig->sh.n_tasks, 0);
+	assert_int_equal(rig->sh.vm, VM_DOWN);
+	assert_non_null(rig->sh.quit_timer.loop);
+	loop_timer_cancel(&rig->sh.quit_timer);
+}
+
 /* containerd 2 asked it to end before it had deleted all containers. */
 static void the_last_deletion_ends_a_shim_that_is_to_quit(void **state)
 {
@@ -362,6 +375,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_end_disarms_the_kill, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_has_ended_can_be_deleted_whatever_the_agent_says, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_shim_without_a_pod_ends_by_itself, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_shim_whose_only_creation_was_cancelled_ends_by_itself, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_last_deletion_ends_a_shim_that_is_to_quit, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_was_not_started_is_deleted_with_the_agent_or_not, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_being_created_can_be_killed, setup, teardown),
