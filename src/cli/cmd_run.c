@@ -29,6 +29,7 @@
 #define STDIN_CHUNK 4096
 #define STDIN_RETRY_NS (10 * NS_PER_MS)
 #define CTRL_C 3
+#define UNREAD_NS (5 * NS_PER_S) /* how long the last words wait for a reader that takes nothing, after a SIGTERM */
 
 struct run {
 	bool detach, timings, quiet;
@@ -51,9 +52,11 @@ struct run {
 	struct term term; /* raw from the moment when everything runs, if the container that reads has a terminal */
 	struct out out;	  /* in the foreground */
 	bool unread;	  /* the pod was told that nobody reads it any more */
+	struct loop_timer unread_timer;
 
-	int report_fd;	/* to the waiting parent; -1 in the foreground or when told */
-	unsigned stops; /* signals that asked for the end */
+	int report_fd;	 /* to the waiting parent; -1 in the foreground or when told */
+	unsigned stops;	 /* signals that asked for the end */
+	bool terminated; /* one was SIGTERM: who sent it may wait for our end, and cannot see the reader */
 	bool ended, told_why;
 	int exit_code;
 	char why[480];
@@ -149,6 +152,22 @@ static int read_profiles(struct run *run, struct err *err)
 
 /* ---- what the pod tells ---- */
 
+static void on_unread(struct loop_timer *t)
+{
+	struct run *run = container_of(t, struct run, unread_timer);
+
+	loop_stop(run->loop, 0);
+}
+
+/* The end is there, but for what our reader has not taken yet. */
+static void wait_for_reader(struct run *run)
+{
+	if (out_empty(&run->out))
+		loop_stop(run->loop, 0);
+	else if (run->terminated)
+		loop_timer_set(run->loop, &run->unread_timer, UNREAD_NS, on_unread);
+}
+
 /* Called when our reader took something, or is gone. */
 static void on_out(struct out *out)
 {
@@ -160,8 +179,8 @@ static void on_out(struct out *out)
 	}
 	pod_hold_output(run->pod, POD_STDOUT, out_full(out, STDOUT_FILENO));
 	pod_hold_output(run->pod, POD_STDERR, out_full(out, STDERR_FILENO));
-	if (run->ended && out_empty(out))
-		loop_stop(run->loop, 0);
+	if (run->ended)
+		wait_for_reader(run);
 }
 
 static void on_output(void *ctx, const struct kube_container *c, enum pod_stream stream, const char *bytes, size_t n)
@@ -274,10 +293,12 @@ static void on_ended(void *ctx, int exit_code, const char *why)
 	term_restore(&run->term);
 	if (!run->detach)
 		say_end(run);
-	if (run->stops > 1)
+	if (run->stops > 1) {
 		out_flush(&run->out);
-	if (run->stops > 1 || out_empty(&run->out))
 		loop_stop(run->loop, 0);
+	} else {
+		wait_for_reader(run);
+	}
 }
 
 static void on_signal(void *ctx, int signo)
@@ -290,6 +311,7 @@ static void on_signal(void *ctx, int signo)
 		return;
 	}
 	run->stops++;
+	run->terminated = run->terminated || signo == SIGTERM;
 	if (run->ended) { /* all that is left is to wait for our reader */
 		loop_stop(run->loop, 0);
 		return;
@@ -405,6 +427,7 @@ static int supervise(struct run *run, struct err *err)
 		err_set(err, -r, "event loop: %s", strerror(-r));
 	loop_remove_fd(&run->in_src);
 	loop_timer_cancel(&run->in_timer);
+	loop_timer_cancel(&run->unread_timer);
 	return r;
 }
 

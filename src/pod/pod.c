@@ -136,12 +136,15 @@ static void on_kill_wait(struct loop_timer *t)
 {
 	struct pod *pod = container_of(t, struct pod, stop_timer);
 
-	/* They may well have: the end of a process is told behind its output. */
-	if (pod_held(pod)) {
+	/* They may well have: the end of a process is told behind its output. A reader that takes none is not waited for. */
+	if (pod->reader_moves) {
+		pod->reader_moves = false;
 		loop_timer_set(pod->loop, &pod->stop_timer, KILL_WAIT_NS, on_kill_wait);
 		return;
 	}
-	sandbox_note(&pod->sb, "containers did not end after SIGKILL; the VM is killed");
+	sandbox_note(&pod->sb,
+		pod_held(pod) ? "the reader of the containers' output takes nothing after SIGKILL; the VM is killed"
+			      : "containers did not end after SIGKILL; the VM is killed");
 	pod_end(pod, 137, "%s", pod->message);
 }
 
@@ -153,6 +156,7 @@ static void on_grace_over(struct loop_timer *t)
 	pod->stop_kill = true;
 	for (size_t i = 0; i < pod->spec->n_containers; i++)
 		container_stop(&pod->containers[i], true);
+	pod->reader_moves = false;
 	loop_timer_set(pod->loop, &pod->stop_timer, KILL_WAIT_NS, on_kill_wait);
 	pod_advance(pod);
 }
@@ -481,6 +485,7 @@ void pod_hold_output(struct pod *pod, enum pod_stream stream, bool hold)
 {
 	unsigned i = stream - POD_STDOUT;
 
+	pod->reader_moves = pod->reader_moves || !hold;
 	if (pod->held[i] == hold)
 		return;
 	pod->held[i] = hold;

@@ -56,7 +56,8 @@ DEFINE_FREEP(pod);
 void pod_stop(struct pod *pod, const char *why);
 /*
  * While it is held, no more of the containers' output of this stream is asked for than what had been read already; they wait, and nothing
- * is lost. Only an end that cannot wait (pod_stop twice, the VM's own) lets what was read go on to `output`.
+ * is lost. Only an end that cannot wait (pod_stop twice, the VM's own, 5 s after SIGKILL without `hold` false for any stream) lets what was read
+ * go on to `output`. Call it with what holds whenever the reader took something.
  */
 void pod_hold_output(struct pod *pod, enum pod_stream stream, bool hold);
 /* Bytes for the stdin of the first container with stdin: true; returns how many were taken (0: full, or nobody reads). */

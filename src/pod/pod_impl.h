@@ -91,7 +91,8 @@ struct pod {
 	char message[240];
 	int exit_code;
 	bool told_running, ending, stop_kill;
-	bool held[2]; /* stdout, stderr: see pod_hold_output */
+	bool held[2];	   /* stdout, stderr: see pod_hold_output */
+	bool reader_moves; /* it let a stream go on since this was cleared */
 	uint64_t created_ns, finished_ns;
 	size_t next_init; /* the init container whose turn it is */
 	struct pod_container *containers;

@@ -461,7 +461,7 @@ unread_pod() {
 		metadata: {name: unread}
 		spec:
 		  restartPolicy: Never
-		  terminationGracePeriodSeconds: 300
+		  terminationGracePeriodSeconds: ${1:-300}
 		  containers:
 		  - name: talk
 		    image: $IMAGE
@@ -503,6 +503,15 @@ was_told() { "$PODVM" logs --all unread | grep -q "podvm.*$1"; }
 	kill -INT "$RUN"
 	wait_for 60 was_told 'stop: signal 2'
 	kill -TERM "$RUN"
+	local status=0
+	wait "$RUN" || status=$?
+	[ "$status" -eq 137 ]
+	exec 7>&-
+}
+
+@test "a reader that stands still: podvm stop ends the pod after its grace period all the same" {
+	unread_pod 1
+	"$PODVM" stop unread
 	local status=0
 	wait "$RUN" || status=$?
 	[ "$status" -eq 137 ]
