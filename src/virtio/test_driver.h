@@ -20,6 +20,7 @@
 #include "virtio/device.h"
 
 #define DRV_GPA 0x100000 /* where drv_vm's memory begins */
+#define DRV_GUARD UINT64_C(4096)
 #define DRV_NEXT 1
 #define DRV_WRITE 2
 #define DRV_INDIRECT 4
@@ -32,15 +33,19 @@ struct drv_vm {
 	int fd; /* of drv_vm_init_shared, else -1 */
 	uint64_t size, used;
 	struct guest_mem gm; /* one region, [DRV_GPA, DRV_GPA + size) */
+	uint8_t *
+		room; /* `mem` with a page before and behind that nobody may touch: what a device does outside is found */
 };
 
 drv_fn void drv_vm_map(struct drv_vm *vm, uint64_t size, int fd)
 {
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0);
+	uint8_t *room = mmap(NULL, size + 2 * DRV_GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *p = mmap(room + DRV_GUARD, size, PROT_READ | PROT_WRITE,
+		MAP_FIXED | MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0);
 	int r;
 
-	assert(p != MAP_FAILED);
-	*vm = (struct drv_vm){.mem = p, .fd = fd, .size = size};
+	assert(room != MAP_FAILED && p != MAP_FAILED && size % DRV_GUARD == 0);
+	*vm = (struct drv_vm){.mem = p, .fd = fd, .size = size, .room = room};
 	r = guest_mem_add(&vm->gm, DRV_GPA, size, p, NULL);
 	assert(r == 0);
 	(void)r;
@@ -66,7 +71,7 @@ drv_fn void drv_vm_init_shared(struct drv_vm *vm, uint64_t size)
 drv_fn void drv_vm_fini(struct drv_vm *vm)
 {
 	if (vm->mem) {
-		(void)munmap(vm->mem, vm->size);
+		(void)munmap(vm->room, vm->size + 2 * DRV_GUARD);
 		close_fd(&vm->fd);
 	}
 	*vm = (struct drv_vm){.fd = -1};

@@ -12,12 +12,14 @@
 
 int ram_alloc(uint8_t **ret, uint64_t size, bool huge, struct err *err)
 {
-	uint8_t *p = mmap(
-		NULL, size + LARGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	/* What is left before and behind it belongs to nobody: to go on past its end is a fault. */
+	uint8_t *p = mmap(NULL, size + 2 * LARGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (p == MAP_FAILED)
 		return err_errno(err, "guest memory of %" PRIu64 " bytes", size);
-	p += (LARGE_PAGE - (uintptr_t)p % LARGE_PAGE) % LARGE_PAGE;
+	p += LARGE_PAGE - (uintptr_t)p % LARGE_PAGE;
+	if (mprotect(p, size, PROT_READ | PROT_WRITE) < 0)
+		return err_errno(err, "guest memory of %" PRIu64 " bytes: mprotect", size);
 	if (madvise(p, size, MADV_DONTDUMP) < 0 || (huge && madvise(p, size, MADV_HUGEPAGE) < 0))
 		return err_errno(err, "guest memory: madvise");
 	*ret = p;

@@ -152,6 +152,24 @@ static void large_memory_has_a_hole(void **state)
 	assert_int_equal(ram_init(&ram, 65 * MIB, false, &err), -EINVAL);
 }
 
+static void nothing_is_beside_guest_memory(void **state)
+{
+	struct ram ram;
+	int pipe_fds[2];
+
+	make_ram(&ram, 64 * MIB);
+	assert_int_equal(pipe(pipe_fds), 0);
+	assert_int_equal(write(pipe_fds[1], ram.base, 1), 1);
+	assert_int_equal(write(pipe_fds[1], ram.base + ram.size - 1, 1), 1);
+	assert_int_equal(write(pipe_fds[1], ram.base - 1, 1), -1);
+	assert_int_equal(errno, EFAULT);
+	assert_int_equal(write(pipe_fds[1], ram.base + ram.size, 1), -1);
+	assert_int_equal(errno, EFAULT);
+	(void)close(pipe_fds[0]);
+	(void)close(pipe_fds[1]);
+	free_ram(&ram);
+}
+
 static void no_elf(struct image *im)
 {
 	im->eh.e_ident[1] = 'e';
@@ -386,6 +404,7 @@ static void cpuid_tells_the_topology(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_is_beside_guest_memory),
 		cmocka_unit_test(loads_a_kernel),
 		cmocka_unit_test(large_memory_has_a_hole),
 		cmocka_unit_test(bad_kernels_are_refused),
