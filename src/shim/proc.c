@@ -472,17 +472,29 @@ struct waiter *waiter_add(struct waiter **list, struct ttrpc_request *rq)
 	return w;
 }
 
+static void add_waiter(struct proc *p, struct ttrpc_request *rq)
+{
+	waiters_sweep(&p->waiters, &p->n_waiters);
+	if (p->n_waiters == SHIM_WAITERS_MAX || !waiter_add(&p->waiters, rq))
+		refuse(rq, ENOBUFS, "task '%s': %u callers wait already", p->task->id, p->n_waiters);
+	else
+		p->n_waiters++;
+}
+
 void proc_wait(struct proc *p, struct ttrpc_request *rq)
 {
 	if (p->state == PROC_STOPPED) {
 		answer_wait(p, rq);
 		return;
 	}
-	waiters_sweep(&p->waiters, &p->n_waiters);
-	if (p->n_waiters == SHIM_WAITERS_MAX || !waiter_add(&p->waiters, rq))
-		refuse(rq, ENOBUFS, "task '%s': %u callers wait already", p->task->id, p->n_waiters);
-	else
-		p->n_waiters++;
+	add_waiter(p, rq);
+}
+
+bool proc_await_deletion(struct proc *p, struct ttrpc_request *rq)
+{
+	if (p->going)
+		add_waiter(p, rq); /* for proc_fini to answer */
+	return p->going;
 }
 
 static void on_killed(void *ctx, const ProtobufCMessage *reply, const struct err *err)

@@ -131,7 +131,7 @@ static void on_state(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage
 	Ctrd__StateResponse reply = CTRD__STATE_RESPONSE__INIT;
 	Ctrd__Timestamp at;
 
-	if (!p)
+	if (!p || proc_await_deletion(p, rq))
 		return;
 	reply.id = p->task->id;
 	reply.exec_id = p->exec_id;

@@ -30,6 +30,7 @@
  */
 #define SHIM_PID_BASE 4194304u
 #define SHIM_PID_NUMBERS (1u << 30)
+#define DELETE_TIMEOUT_MS 8000 /* containerd has 10 s for what follows an exit, and tries again later and later */
 
 struct shim;
 struct task;
@@ -74,6 +75,7 @@ struct proc {
 	bool started;		/* StartProcess was answered */
 	bool ended;		/* the agent told the end: exit_status is there, output may still come */
 	bool oom;		/* TaskOOM is out for it */
+	bool going;		/* it has ended, and its deletion is under way, which nothing can stop */
 	uint32_t exit_status;
 	uint64_t exited_at; /* CLOCK_REALTIME of the host; 0: has not */
 	struct loop_timer drain;
@@ -209,6 +211,12 @@ void proc_created(struct proc *p);
 void proc_exec(struct task *t, struct ttrpc_request *rq, const Ctrd__ExecProcessRequest *req);
 void proc_start(struct proc *p, struct ttrpc_request *rq);
 void proc_wait(struct proc *p, struct ttrpc_request *rq);
+/*
+ * Whether it has ended and is being deleted: then `rq` is answered with ENOENT when that is through, DELETE_TIMEOUT_MS later at
+ * most. containerd that was killed in the middle of a deletion must not find the task again: 1.6 has removed its FIFOs already,
+ * and would call its state unknown.
+ */
+bool proc_await_deletion(struct proc *p, struct ttrpc_request *rq) must_check;
 void proc_resize(struct proc *p, struct ttrpc_request *rq, uint32_t rows, uint32_t columns);
 /* SIGKILL for a task's first process holds: if the agent has not told its end 10 s later, whatever it answered, the VM is killed. */
 void proc_kill(struct proc *p, struct ttrpc_request *rq, uint32_t signal, bool all);

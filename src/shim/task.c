@@ -13,8 +13,6 @@
 #include "shim/rootfs.h"
 #include "shim/shim.h"
 
-#define DELETE_TIMEOUT_MS 8000 /* containerd has 10 s for what follows an exit, and tries again later and later */
-
 bool task_id_valid(const char *id)
 {
 	size_t n = strlen(id);
@@ -565,6 +563,7 @@ void task_delete(struct proc *p, struct ttrpc_request *rq)
 	}
 	req.container_id = t->agent_id;
 	req.exec_id = p->agent_exec;
+	p->going = p->state == PROC_STOPPED;
 	if (sandbox_call(&t->shim->sb, "DeleteProcess", &req.base, &podvm__agent__v1__empty__descriptor,
 		    DELETE_TIMEOUT_MS, on_deleted, p, &p->call_id, &err) < 0)
 		on_deleted(p, NULL, &err);

@@ -94,8 +94,17 @@ static void front_delete(void *ctx, struct ttrpc_request *rq, const ProtobufCMes
 	task_delete(&rig->task->init, rq);
 }
 
+static void front_state(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
+{
+	struct rig *rig = ctx;
+
+	if (!proc_await_deletion(&rig->task->init, rq))
+		reply_empty(rq);
+}
+
 static const struct ttrpc_method front_methods[] = {
 	{"Kill", &ctrd__kill_request__descriptor, front_kill},
+	{"State", &ctrd__task_request__descriptor, front_state},
 	{"Delete", &ctrd__task_request__descriptor, front_delete},
 };
 
@@ -255,6 +264,27 @@ static void what_has_ended_can_be_deleted_whatever_the_agent_says(void **state)
 	assert_int_equal(rig->sh.n_tasks, 0);
 }
 
+static void the_state_of_what_is_being_deleted_is_that_it_is_gone(void **state)
+{
+	struct rig *rig = *state;
+
+	call(rig, "State");
+	proc_exited(&rig->task->init, 3);
+	call(rig, "State");
+	assert_int_equal(rig->failed, 0);
+	rig->holds = true;
+	front_call(rig, "Delete");
+	turn_until(rig, rig->held);
+	front_call(rig, "State");
+	front_call(rig, "State");
+	turn_until(rig, rig->task->init.n_waiters == 2);
+	assert_int_equal(rig->done, 2);
+	reply_empty(rig->held);
+	turn_until(rig, rig->done == 5);
+	assert_int_equal(rig->failed, 2);
+	assert_int_equal(rig->sh.n_tasks, 0);
+}
+
 /* containerd 1.6 that was killed after it never asks for it. */
 static void a_shim_without_a_pod_ends_by_itself(void **state)
 {
@@ -377,6 +407,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_shim_without_a_pod_ends_by_itself, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			a_shim_whose_only_creation_was_cancelled_ends_by_itself, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_state_of_what_is_being_deleted_is_that_it_is_gone, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_last_deletion_ends_a_shim_that_is_to_quit, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_was_not_started_is_deleted_with_the_agent_or_not, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_being_created_can_be_killed, setup, teardown),
