@@ -764,7 +764,8 @@ static int refusals(void)
 	FAILS(mknod("dev", S_IFBLK | 0600, 0x103), EPERM);
 	NEED(put_file("f", "x", 1) == 0);
 	FAILS(setxattr("f", "trusted.x", "y", 1, 0), EPERM);
-	FAILS(setxattr("f", "security.selinux", "y", 1, 0), EOPNOTSUPP);
+	/* Debian's kernel asks us; ours, without the LSM that lets it pass there, refuses it itself. */
+	NEED(setxattr("f", "security.selinux", "y", 1, 0) < 0 && (errno == EOPNOTSUPP || errno == EPERM));
 	FAILS(getxattr("f", "trusted.x", &c, 1), ENODATA);
 	FAILS(renameat2(AT_FDCWD, "f", AT_FDCWD, "g", RENAME_WHITEOUT), EINVAL);
 	return 0;
