@@ -3,6 +3,7 @@
  * podvm-vmm --vm with the bare guests of this folder, on this machine's /dev/kvm (any will do), in its jail: each guest does one
  * thing, and the machine must end as it should, say why, and have neither crashed nor grown. Usage: test_machine PODVM_VMM FOLDER
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -17,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -30,7 +32,7 @@
 #define GUEST_KIB (64 * 1024)
 /* The program, its stacks and what the kernel counts for it; a sanitizer has its shadow beside that. */
 #define GROWTH_KIB (16 * 1024)
-#define TEXT_MAX 4096
+#define TEXT_MAX 16384
 
 static const char *program, *folder;
 
@@ -44,6 +46,8 @@ struct expected {
 	int status;
 	const char *console; /* all of it; NULL: not looked at */
 	const char *why;     /* how the log ends */
+	const char *says[6]; /* in the log before, in this order */
+	unsigned irqs;	     /* of slot 1, at least; with its kicks in `says` */
 };
 
 static int open_guest(const char *guest)
@@ -58,14 +62,15 @@ static int open_guest(const char *guest)
 	return fd;
 }
 
-/* Its descriptors: 3 kernel (consumed), 4 console, 5 control socket. */
+/* Its descriptors: 3 kernel (consumed), 4 console, 5 control socket, 6 and 7 files. */
 static void launch(struct machine *m, const char *const argv[], int kernel)
 {
 	struct spawn sp = {
-		.file = program, .argv = argv, .clone_flags = CLONE_NEWPID, .no_new_privs = true, .n_fds = 5};
-	int console[2], log[2], control[2];
+		.file = program, .argv = argv, .clone_flags = CLONE_NEWPID, .no_new_privs = true, .n_fds = 7};
+	int console[2], log[2], control[2], file = memfd_create("file", MFD_CLOEXEC);
 	struct err err = {0};
 
+	assert_int_equal(ftruncate(file, 2 << 20), 0);
 	assert_int_equal(pipe2(console, O_CLOEXEC), 0);
 	assert_int_equal(pipe2(log, O_CLOEXEC), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, control), 0);
@@ -74,9 +79,12 @@ static void launch(struct machine *m, const char *const argv[], int kernel)
 	sp.fds[2] = (struct spawn_fd){control[1], 5};
 	sp.fds[3] = (struct spawn_fd){log[1], STDERR_FILENO};
 	sp.fds[4] = (struct spawn_fd){log[1], STDOUT_FILENO};
+	sp.fds[5] = (struct spawn_fd){file, 6};
+	sp.fds[6] = (struct spawn_fd){file, 7};
 	if (spawn_start(&sp, &m->pid, &m->pidfd, &err) < 0)
 		fail_msg("%s", err.msg);
 	(void)close(kernel);
+	(void)close(file);
 	(void)close(console[1]);
 	(void)close(log[1]);
 	(void)close(control[1]);
@@ -85,10 +93,12 @@ static void launch(struct machine *m, const char *const argv[], int kernel)
 	m->control = control[0];
 }
 
+/* With every device that needs nothing outside: 1 vsock, 2 rng, 3 disk, 4 pmem, 5 balloon, 6 mem, 7 console; and root ports. */
 static void start(struct machine *m, const char *guest, const char *vcpus)
 {
 	const char *argv[] = {"podvm-vmm", "--vm", "--id", guest, "--kernel", "3", "--console", "4", "--control", "5",
-		"--memory", "64", "--vcpus", vcpus, "--cid", "3", "--explain",
+		"--memory", "64", "--vcpus", vcpus, "--cid", "3", "--explain", "--rng", "--disk", "6,threads", "--pmem",
+		"7", "--balloon", "--memory-max", "128", "--hvc", "--hotplug-ports", "2",
 #ifdef SANITIZED /* whose runtime makes calls of its own */
 		"--no-jail",
 #endif
@@ -145,6 +155,20 @@ static void check_growth(void)
 #endif
 }
 
+static void check_says(const struct expected *e, const char *log)
+{
+	const char *at = log;
+
+	for (size_t i = 0; i < ARRAY_SIZE(e->says) && e->says[i]; i++) {
+		at = strstr(at, e->says[i]);
+		if (!at)
+			fail_msg("%s: log '%s', which should have '%s'", e->guest, log, e->says[i]);
+		at += strlen(e->says[i]);
+	}
+	if (e->irqs && strtoul(at, NULL, 10) < e->irqs)
+		fail_msg("%s: log '%s', which should have at least %u interrupts of slot 1", e->guest, log, e->irqs);
+}
+
 static void check(const struct expected *e)
 {
 	char console[TEXT_MAX], log[TEXT_MAX];
@@ -161,6 +185,7 @@ static void check(const struct expected *e)
 	if (status != e->status || (e->console && strcmp(console, e->console) != 0) || !strstr(log, e->why))
 		fail_msg("%s: status %d, not %d; console '%s', not '%s'; log '%s', which should have '%s'", e->guest,
 			status, e->status, console, e->console ? e->console : "", log, e->why);
+	check_says(e, log);
 	check_growth();
 }
 
@@ -174,8 +199,18 @@ static const struct expected guests[] = {
 	{"wild", "1", VMM_POWEROFF, "wild\nnothing there\n", "the guest powered off"},
 	{"registers", "1", VMM_POWEROFF, "registers\nunchanged\n", "the guest powered off"},
 	{"queues", "1", VMM_POWEROFF, "queues\none returned\nthe layout is frozen\nneeds reset\nover\n",
-		"the guest powered off"},
-	{"vectors", "1", VMM_POWEROFF, "vectors\nover\n", "the guest powered off"},
+		"the guest powered off",
+		{"memory: 0x000000000-0x003ffffff RAM", "PCI config space",
+			"device: slot 1, vsock at 0xc0008000, 3 queues, not active, ", "vCPU 0: ", " exits, mmio",
+			" us first instruction"}},
+	{"rings", "1", VMM_POWEROFF,
+		"rings\na request\nserved\na chain that loops\nbroken\na link to itself\nbroken\n"
+		"a link beyond the table\nbroken\na head beyond the table\nbroken\na head twice\nbroken\n"
+		"over the end of memory\nbroken\nover the end of addresses\nbroken\na request\nserved\n",
+		"the guest powered off", {"device: slot 3, blk ", " queue 0: 8 entries at "}},
+	/* The last interrupt may come too late. */
+	{"vectors", "1", VMM_POWEROFF, "vectors\nover\n", "the guest powered off",
+		{"device: slot 1, vsock ", ", active, ", "200 kicks, "}, 199},
 	{"flood", "1", VMM_POWEROFF, NULL, "the guest powered off"},
 };
 
@@ -232,6 +267,34 @@ static void talk(struct machine *m, const char *line, const char *want)
 	hear(m, line, want);
 }
 
+/* All namespaces are its own, and its root is an empty folder. */
+static void check_jail(const struct machine *m)
+{
+#ifndef SANITIZED
+	static const char *const names[] = {"user", "mnt", "pid", "net", "ipc", "uts"};
+	char path[64];
+	struct stat own, its;
+	struct dirent *e;
+	DIR *d;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		(void)snprintf(path, sizeof(path), "/proc/self/ns/%s", names[i]);
+		assert_int_equal(stat(path, &own), 0);
+		(void)snprintf(path, sizeof(path), "/proc/%d/ns/%s", m->pid, names[i]);
+		assert_int_equal(stat(path, &its), 0);
+		if (own.st_ino == its.st_ino)
+			fail_msg("the machine is in our own %s namespace", names[i]);
+	}
+	(void)snprintf(path, sizeof(path), "/proc/%d/root/", m->pid);
+	d = opendir(path);
+	assert_non_null(d);
+	while ((e = readdir(d)) != NULL)
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			fail_msg("the machine's root has '%s'", e->d_name);
+	(void)closedir(d);
+#endif
+}
+
 static void pauses_and_stops(const char *guest, const char *first_line, const char *vcpus)
 {
 	char text[TEXT_MAX];
@@ -241,6 +304,7 @@ static void pauses_and_stops(const char *guest, const char *first_line, const ch
 	talk(&m, NULL, "{\"hello\":\"podvm-vmm\",\"api\":1,*");
 	read_text(m.console, text, first_line);
 	assert_string_equal(text, first_line);
+	check_jail(&m);
 	for (int i = 0; i < 3; i++) {
 		talk(&m, "{\"id\":1,\"op\":\"pause\"}", "{\"id\":1,\"ok\":true}");
 		talk(&m, "{\"id\":2,\"op\":\"counters\"}", "{\"id\":2,\"ok\":true,\"state\":\"paused\",*");
@@ -308,7 +372,7 @@ static void bad_requests_are_refused(void **state)
 		{"{\"id\":7,\"op\":\"explode\"}", "{\"id\":7,\"ok\":false,\"code\":\"UNKNOWN\",*"},
 		{"{\"id\":8,\"op\":\"stop\",\"now\":true}", "{\"id\":8,\"ok\":false,\"code\":\"INVALID\",*"},
 		{"{\"id\":9,\"op\":\"resize\",\"vcpus\":2}", "{\"id\":9,\"ok\":false,\"code\":\"INVALID\",*"},
-		{"{\"id\":9,\"op\":\"resize\",\"memory\":2048}", "{\"id\":9,\"ok\":false,\"code\":\"UNSUPPORTED\",*"},
+		{"{\"id\":9,\"op\":\"resize\",\"memory\":2048}", "{\"id\":9,\"ok\":false,\"code\":\"INVALID\",*"},
 	};
 	struct machine m;
 
@@ -379,7 +443,8 @@ static void a_machine_is_told_what_to_be(void **state)
 	hear(&m, "configure", "{\"id\":12,\"ok\":false,\"code\":\"STATE\",*");
 	talk(&m, "{\"id\":13,\"op\":\"counters\"}",
 		"{\"id\":13,\"ok\":true,\"state\":\"running\",\"memory\":67108864,*");
-	talk(&m, "{\"id\":14,\"op\":\"stop\"}", "{\"id\":14,\"ok\":true}");
+	talk(&m, "{\"id\":14,\"op\":\"resize\",\"memory\":2048}", "{\"id\":14,\"ok\":false,\"code\":\"UNSUPPORTED\",*");
+	talk(&m, "{\"id\":15,\"op\":\"stop\"}", "{\"id\":15,\"ok\":true}");
 	talk(&m, NULL, "{\"event\":\"ended\",\"how\":\"poweroff\",*");
 	assert_int_equal(finish(&m), VMM_POWEROFF);
 }
