@@ -101,7 +101,7 @@ int counters_put(struct monitor *m, struct buf *b)
 		r = put_devices(m, b);
 	if (r == 0)
 		r = buf_append_str(b, "]");
-	return r < 0 ? r : devices_put_counters(&m->devices, b);
+	return r < 0 ? r : devices_put_counters(&m->devices, &m->hotplug, b);
 }
 
 /* ---- for people ---- */

@@ -16,6 +16,7 @@
 #include "virtio/net.h"
 #include "virtio/pmem.h"
 #include "virtio/rng.h"
+#include "vmm/hotplug.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define MEM_BLOCK (2 * MIB) /* what Linux plugs at a time, and what is given back */
@@ -187,45 +188,62 @@ static int put_balloon(struct balloon *balloon, struct buf *b)
 	return r < 0 ? r : buf_append_str(b, "}");
 }
 
-static int put_disk(const struct blk *disk, const char *comma, struct buf *b)
+/* What begins an entry: the name of a device that came later, if it is one. Names hold nothing to escape. */
+static int put_name(const char *name, const char **comma, struct buf *b)
+{
+	int r = buf_printf(b, "%s{", *comma);
+
+	*comma = ",";
+	return r < 0 || !name ? r : buf_printf(b, "\"name\":\"%s\",", name);
+}
+
+static int put_disk(const struct blk *disk, const char *name, const char **comma, struct buf *b)
 {
 	const struct blk_counters *c = blk_get_counters(disk);
+	int r = put_name(name, comma, b);
 
+	if (r < 0)
+		return r;
 	return buf_printf(b,
-		"%s{\"engine\":\"%s\",\"reads\":%" PRIu64 ",\"writes\":%" PRIu64 ",\"others\":%" PRIu64
+		"\"engine\":\"%s\",\"reads\":%" PRIu64 ",\"writes\":%" PRIu64 ",\"others\":%" PRIu64
 		",\"errors\":%" PRIu64 ",\"read_bytes\":%" PRIu64 ",\"written_bytes\":%" PRIu64 "}",
-		comma, blk_engine(disk) == BLK_ENGINE_URING ? "io_uring" : "threads", c->reads, c->writes, c->others,
+		blk_engine(disk) == BLK_ENGINE_URING ? "io_uring" : "threads", c->reads, c->writes, c->others,
 		c->errors, c->read_bytes, c->written_bytes);
 }
 
-static int put_nic(const struct net *net, const char *comma, struct buf *b)
+static int put_nic(const struct net *net, const char *name, const char **comma, struct buf *b)
 {
 	const struct net_counters *c = net_get_counters(net);
+	int r = put_name(name, comma, b);
 
+	if (r < 0)
+		return r;
 	return buf_printf(b,
-		"%s{\"rx_frames\":%" PRIu64 ",\"rx_bytes\":%" PRIu64 ",\"rx_dropped\":%" PRIu64
-		",\"tx_frames\":%" PRIu64 ",\"tx_bytes\":%" PRIu64 ",\"tx_dropped\":%" PRIu64 "}",
-		comma, c->rx_frames, c->rx_bytes, c->rx_dropped, c->tx_frames, c->tx_bytes, c->tx_dropped);
+		"\"rx_frames\":%" PRIu64 ",\"rx_bytes\":%" PRIu64 ",\"rx_dropped\":%" PRIu64 ",\"tx_frames\":%" PRIu64
+		",\"tx_bytes\":%" PRIu64 ",\"tx_dropped\":%" PRIu64 "}",
+		c->rx_frames, c->rx_bytes, c->rx_dropped, c->tx_frames, c->tx_bytes, c->tx_dropped);
 }
 
-int devices_put_counters(struct devices *d, struct buf *b)
+int devices_put_counters(struct devices *d, const struct hotplug *h, struct buf *b)
 {
 	const char *comma = "";
 	int r = buf_append_str(b, ",\"nics\":[");
 
 	for (unsigned i = 0; i < OPTIONS_NICS_MAX && r == 0; i++)
-		if (d->nets[i]) {
-			r = put_nic(d->nets[i], comma, b);
-			comma = ",";
-		}
+		if (d->nets[i])
+			r = put_nic(d->nets[i], NULL, &comma, b);
+	for (unsigned i = 0; i < PCI_PORTS_MAX && r == 0; i++)
+		if (h->devices[i].net)
+			r = put_nic(h->devices[i].net, h->devices[i].name, &comma, b);
 	if (r == 0)
 		r = buf_append_str(b, "],\"disks\":[");
 	comma = "";
 	for (unsigned i = 0; i < OPTIONS_DISKS_MAX && r == 0; i++)
-		if (d->disks[i]) {
-			r = put_disk(d->disks[i], comma, b);
-			comma = ",";
-		}
+		if (d->disks[i])
+			r = put_disk(d->disks[i], NULL, &comma, b);
+	for (unsigned i = 0; i < PCI_PORTS_MAX && r == 0; i++)
+		if (h->devices[i].disk)
+			r = put_disk(h->devices[i].disk, h->devices[i].name, &comma, b);
 	if (r == 0)
 		r = buf_append_str(b, "]");
 	if (r == 0 && d->mem)

@@ -8,6 +8,7 @@ struct balloon;
 struct blk;
 struct buf;
 struct console;
+struct hotplug;
 struct mem;
 struct net;
 struct pmem;
@@ -42,5 +43,7 @@ int devices_add(struct devices *d, struct vm *vm, const struct options *o, struc
  */
 int devices_resize(struct devices *d, uint64_t size, struct err *err) must_check;
 
-/* Appends what devices count, as members of a JSON object, each after a comma; and asks the balloon for news. */
-int devices_put_counters(struct devices *d, struct buf *b) must_check;
+/*
+ * Appends what devices count, those of `h` too, as members of a JSON object, each after a comma; and asks the balloon for news.
+ */
+int devices_put_counters(struct devices *d, const struct hotplug *h, struct buf *b) must_check;
