@@ -13,11 +13,15 @@ static void event(struct fuzz_dev *f, uint8_t what)
 	assert(balloon_get_stats(b)->valid <= UINT16_MAX);
 }
 
-/* Memory that is given back is lost: what is left of it must still be guest memory. */
+/* Only guest memory is given back, and what was in it is lost: a guest may do that to its own rings. */
 static void on_give_back(void *ctx, void *hva, uint64_t len)
 {
-	assert(len > 0 && len % BALLOON_PAGE == 0 && (uintptr_t)hva % BALLOON_PAGE == 0);
-	assert(len <= FUZZ_MEM);
+	uint64_t at = (uint64_t)((uint8_t *)hva - fuzz_playing.vm.mem);
+
+	assert(len > 0 && len % BALLOON_PAGE == 0 && at % BALLOON_PAGE == 0);
+	assert(at < FUZZ_MEM && len <= FUZZ_MEM - at);
+	if (at < FUZZ_BUFS)
+		fuzz_playing.hostile = true;
 	memset(hva, 0, len);
 }
 

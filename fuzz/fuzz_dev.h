@@ -33,6 +33,9 @@ struct fuzz_dev {
 	void *ctx;
 };
 
+/* The one that fuzz_play plays, for callbacks of the device. */
+static struct fuzz_dev fuzz_playing __attribute__((unused));
+
 drv_fn uint8_t fuzz_byte(struct fuzz_dev *f)
 {
 	if (!f->left)
@@ -152,37 +155,37 @@ drv_fn void fuzz_other(struct fuzz_dev *f, uint8_t what)
 drv_fn void fuzz_play(struct virtio_dev *dev, struct loop *loop, const uint8_t *data, size_t size,
 	void (*event)(struct fuzz_dev *f, uint8_t what), void *ctx)
 {
-	static struct fuzz_dev f;
+	struct fuzz_dev *f = &fuzz_playing;
 
-	f = (struct fuzz_dev){
+	*f = (struct fuzz_dev){
 		.dev = dev, .loop = loop, .in = data, .left = size < 4096 ? size : 4096, .event = event, .ctx = ctx};
-	f.at = FUZZ_BUFS;
-	drv_vm_init(&f.vm, FUZZ_MEM);
-	fuzz_start(&f);
-	while (f.left) {
-		uint8_t what = fuzz_byte(&f);
+	f->at = FUZZ_BUFS;
+	drv_vm_init(&f->vm, FUZZ_MEM);
+	fuzz_start(f);
+	while (f->left) {
+		uint8_t what = fuzz_byte(f);
 
 		switch (what & 7) {
 		case 4:
-			fuzz_kick(&f, what);
+			fuzz_kick(f, what);
 			break;
 		case 5:
-			fuzz_turn(&f);
+			fuzz_turn(f);
 			break;
 		case 6:
 			if (event)
-				event(&f, what >> 3);
+				event(f, what >> 3);
 			break;
 		case 7:
-			fuzz_other(&f, what);
+			fuzz_other(f, what);
 			break;
 		default:
-			fuzz_add(&f, what);
+			fuzz_add(f, what);
 		}
 	}
 	(void)loop_turn(loop, 0);
 	drv_dev_reset(dev);
-	drv_vm_fini(&f.vm);
+	drv_vm_fini(&f->vm);
 }
 
 drv_fn struct loop *fuzz_loop(void)

@@ -50,7 +50,7 @@ int cmd_flush(void);
 
 extern const struct cmd *const cmd_table[]; /* ends with NULL; in the order in which help shows them */
 
-extern const struct cmd cmd_run, cmd_ps, cmd_logs, cmd_exec, cmd_stop, cmd_rm, cmd_stats, cmd_inspect;
+extern const struct cmd cmd_run, cmd_ps, cmd_logs, cmd_exec, cmd_stop, cmd_rm, cmd_stats, cmd_inspect, cmd_debug;
 extern const struct cmd cmd_image_ls, cmd_image_pull, cmd_image_rm, cmd_image_prune, cmd_image_build, cmd_image_info;
 extern const struct cmd cmd_install, cmd_uninstall;
 extern const struct cmd cmd_check, cmd_version, cmd_help, cmd_completion, cmd_man;

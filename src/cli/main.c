@@ -23,6 +23,7 @@ const struct cmd *const cmd_table[] = {
 	&cmd_rm,
 	&cmd_stats,
 	&cmd_inspect,
+	&cmd_debug,
 	&cmd_image_ls,
 	&cmd_image_pull,
 	&cmd_image_rm,

@@ -181,9 +181,10 @@ void pod_list_free(struct pod_entry *list, size_t n)
 /* How well an entry fits what was asked for: 0 not at all; a name or whole id beats the beginning of an id, alive beats finished. */
 static int match_rank(const struct pod_entry *e, const char *what)
 {
-	if (str_eq(e->id, what) || str_eq(pod_state_text(e, "name"), what))
+	if (str_eq(e->id, what) || str_eq(pod_state_text(e, "name"), what) ||
+		str_eq(pod_state_text(e, "containerd.id"), what))
 		return e->alive ? 4 : 3;
-	if (str_has_prefix(e->id, what))
+	if (str_has_prefix(e->id, what) || str_has_prefix(pod_state_text(e, "containerd.id"), what))
 		return e->alive ? 2 : 1;
 	return 0;
 }

@@ -48,7 +48,7 @@ void pod_entry_fini(struct pod_entry *e);
 /* All pods, oldest first. *ret is malloc'ed: pod_list_free. */
 int pod_list(struct pod_entry **ret, size_t *ret_n, struct err *err) must_check;
 void pod_list_free(struct pod_entry *list, size_t n);
-/* By name, id, or unique beginning of an id. A running pod wins over finished ones of the same name. -ENOENT, -ENOTUNIQ. */
+/* By name, id (also containerd's, of the shim's pods), or unique beginning of an id. A running pod wins over finished ones of the same name. -ENOENT, -ENOTUNIQ. */
 int pod_find(struct pod_entry *ret, const char *name_or_id, struct err *err) must_check;
 
 /* Removes everything of crashed pods, kills their left-over processes, empties the trash. *ret_n (may be NULL): how many were

@@ -66,6 +66,22 @@ teardown() {
 	find /sys/fs/cgroup -depth -path "*/podvmtest.slice*" -type d -exec rmdir {} +
 }
 
+@test "podvm's own commands see the pods that containerd runs, by name and by containerd's id" {
+	is_vm || skip "about our pods"
+	cri_shared_pod
+	start_container a 'echo from a; exec sleep 1000' >/dev/null
+	"$PODVM" ps | grep -q '^shared .* Running'
+	[ "$("$PODVM" inspect "$POD" | jq -r '.containerd.id, .containers[0].name')" = "$POD"$'\n'a ]
+	[ "$("$PODVM" exec "${POD:0:20}" -- echo inside)" = inside ]
+	"$PODVM" stats --no-stream shared | grep -q '(guest)'
+	"$PODVM" logs --all shared | grep -q 'guest is up'
+	"$PODVM" debug -o debug.tgz shared
+	tar -xzf debug.tgz
+	grep -q "^containerd " podvm-debug-*/versions.txt
+	grep -q '^pids.current: [0-9]' podvm-debug-*/cgroups.txt
+	grep -q ' inet 10.88' podvm-debug-*/network.txt
+}
+
 @test "the host's namespaces are refused at once, with the reason" {
 	is_vm || skip "runc can share them"
 	for kind in network pid ipc; do

@@ -102,6 +102,36 @@ setup() {
 	"$PODVM" inspect web | jq -e '.. | .kernel? // empty' | grep -q '[0-9]'
 }
 
+@test "debug: one archive, for its owner only, without what the environment holds" {
+	run --separate-stderr "$PODVM" debug web
+	[ "$status" -eq 0 ]
+	[ "$output" = "podvm-debug-$ID.tar.gz" ]
+	[ "$(stat -c %a "$output")" = 600 ]
+	tar -xzf "$output"
+	cd "podvm-debug-$ID"
+	[ "$(jq -r .name pod.json)" = web ]
+	grep -q 'guest is up' log.txt
+	grep -q "^podvm $("$PODVM" version | cut -d ' ' -f 2)$" versions.txt
+	grep -q '^Linux ' versions.txt
+	grep -q 'kvm' check.txt
+	jq -e '.. | objects | select(has("memoryUsage"))' stats.json >/dev/null
+	for p in podvm qemu vmm; do
+		grep -q '^State:' "processes/$p/status"
+		grep -q ' -> ' "processes/$p/fds"
+		grep -q '^wchan:' "processes/$p/threads"
+	done
+	run ! grep -rqa 'COLOUR=red' .
+	cd ..
+	run "$PODVM" debug web
+	[ "$status" -eq 1 ]
+	[ "$output" = "podvm: archive 'podvm-debug-$ID.tar.gz': File exists" ]
+	"$PODVM" debug -o - web | tar -tz | grep -qx "podvm-debug-$ID/pod.json"
+	run "$PODVM" debug nosuch
+	[ "$status" -eq 1 ]
+	[[ "$output" == "podvm: no pod 'nosuch'"* ]]
+	[ -z "$(find . -name 'podvm-debug-*.tar.gz' -newer "podvm-debug-$ID.tar.gz")" ]
+}
+
 @test "the host's processes of an idle pod, QEMU aside, are small" {
 	rss() {
 		total=0

@@ -1,0 +1,42 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# The shim on our own monitor: pods of a real containerd, on KVM. What they can do is tested with QEMU (tests/cri); here, that nothing of it
+# depends on the driver.
+
+bats_require_minimum_version 1.5.0
+load ../lib/common.bash
+load ../lib/containerd.bash
+
+setup_file() { containerd_start 1.6; }
+teardown_file() { containerd_stop; }
+setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
+teardown() {
+	cri_remove_all
+	cri_assert_clean
+}
+
+@test "containerd's pod runs on our monitor: address, exec, streams, log, statistics; a monitor that dies is told" {
+	cri_shared_pod
+	a=$(start_container a 'trap "exit 0" TERM; mkdir /w; echo by the monitor >/w/index.html; httpd -p 80 -h /w; echo up; while :; do sleep 1; done')
+	"$PODVM" inspect "$POD" >pod.json
+	[ "$(jq -r '.vm.driver, (.vm.processes | map(.name) | join(" "))' pod.json)" = $'vmm\nvmm' ]
+	pid=$(jq '.vm.processes[0].pid' pod.json)
+	tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q ' --vm '
+	ip=$("$CRI" pod "$POD" | jq -r .network.ip)
+	served() { [ "$(curl -sf "http://$ip/")" = "by the monitor" ]; }
+	wait_for 60 served
+	run "$CRI" exec -i "$a" -- sh -c 'cat; exit 5' <<<"abc"
+	[ "$status" -eq 5 ]
+	[ "$output" = abc ]
+	[ "$("$CRI" stats "$a" | jq '.memory.working_set_bytes > 0')" = true ]
+	run run_container b 'seq 1 20000; exit 3'
+	[ "$status" -eq 3 ]
+	[ "$output" = "$(seq 1 20000)" ]
+	[ "$(log_text "$LOGS/a.log")" = up ]
+	"$PODVM" debug -o - "$POD" | tar -xzO "podvm-debug-${POD:0:12}/log.txt" >log
+	grep -q 'first instruction' log
+	kill -9 "$pid"
+	[ "$("$CRI" wait "$a")" = "137 Error" ]
+	not_ready() { [ "$("$CRI" pod "$POD" | jq -r .state)" = SANDBOX_NOTREADY ]; }
+	wait_for 60 not_ready
+}
