@@ -23,6 +23,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (boot_load_kernel(&ram, fd, &b, NULL) == 0 &&
 		(b.entry < b.kernel_start || b.entry >= b.kernel_end || !guest_mem_at(&ram.mem, b.entry, 1)))
 		abort();
-	(void)munmap(ram.base, SIZE);
+	(void)munmap(ram.base - RAM_GUARD, SIZE + 2 * RAM_GUARD);
 	return 0;
 }

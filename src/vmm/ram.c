@@ -12,12 +12,14 @@
 
 int ram_alloc(uint8_t **ret, uint64_t size, bool huge, struct err *err)
 {
-	/* What is left before and behind it belongs to nobody: to go on past its end is a fault. */
-	uint8_t *p = mmap(NULL, size + 2 * LARGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *p, *room = mmap(
+			    NULL, size + 2 * LARGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	if (p == MAP_FAILED)
+	if (room == MAP_FAILED)
 		return err_errno(err, "guest memory of %" PRIu64 " bytes", size);
-	p += LARGE_PAGE - (uintptr_t)p % LARGE_PAGE;
+	p = room + LARGE_PAGE - (uintptr_t)room % LARGE_PAGE;
+	(void)munmap(room, (size_t)(p - room) - RAM_GUARD);
+	(void)munmap(p + size + RAM_GUARD, (size_t)(room + 2 * LARGE_PAGE - p) - RAM_GUARD);
 	if (mprotect(p, size, PROT_READ | PROT_WRITE) < 0)
 		return err_errno(err, "guest memory of %" PRIu64 " bytes: mprotect", size);
 	if (madvise(p, size, MADV_DONTDUMP) < 0 || (huge && madvise(p, size, MADV_HUGEPAGE) < 0))

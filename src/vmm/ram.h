@@ -16,6 +16,8 @@ struct ram {
 
 /* `size` is a multiple of 2 MiB from MEMORY_MIN to MEMORY_MAX. `huge`: asks for large pages. Unmapped by the process's end. */
 int ram_init(struct ram *ram, uint64_t size, bool huge, struct err *err) must_check;
+/* Bytes before and behind guest memory that nobody may touch: to go on past its end is a fault. */
+#define RAM_GUARD 4096u
 /* Memory of that kind that belongs to no `struct ram`: what a device adds to the guest's. Aligned to 2 MiB. */
 int ram_alloc(uint8_t **ret, uint64_t size, bool huge, struct err *err) must_check;
 

@@ -79,7 +79,7 @@ static void make_ram(struct ram *ram, uint64_t size)
 
 static void free_ram(struct ram *ram)
 {
-	(void)munmap(ram->base, ram->size);
+	(void)munmap(ram->base - RAM_GUARD, ram->size + 2 * RAM_GUARD);
 }
 
 static void loads_a_kernel(void **state)

@@ -29,9 +29,10 @@ teardown() {
 	[ "$status" -eq 5 ]
 	[ "$output" = abc ]
 	[ "$("$CRI" stats "$a" | jq '.memory.working_set_bytes > 0')" = true ]
-	run run_container b 'seq 1 20000; exit 3'
+	# Not more: containerd 1.6 closes a pipe that it is too slow to empty into its log, runc's as well.
+	run run_container b 'seq 1 1000; exit 3'
 	[ "$status" -eq 3 ]
-	[ "$output" = "$(seq 1 20000)" ]
+	[ "$output" = "$(seq 1 1000)" ]
 	[ "$(log_text "$LOGS/a.log")" = up ]
 	"$PODVM" debug -o - "$POD" | tar -xzO "podvm-debug-${POD:0:12}/log.txt" >log
 	grep -q 'first instruction' log
