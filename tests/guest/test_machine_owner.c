@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The owner of podvm-vmm --vm, good and bad: see machine_rig.h. Usage: test_machine_owner PODVM_VMM FOLDER */
+#include "machine_rig.h"
+
+#include <signal.h>
+
+static void greet(struct machine *m, const char *guest, const char *more)
+{
+	start_with(m, guest, "1", more);
+	talk(m, NULL, "{\"hello\":*");
+}
+
+/* A descriptor that no member names is closed before the answer comes. */
+static void unnamed_descriptors_are_closed(void **state)
+{
+	struct pollfd p = {.events = POLLIN};
+	struct machine m;
+	int ends[2];
+
+	greet(&m, "halt", NULL);
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	send_line(&m, "{\"id\":1,\"op\":\"counters\"}", ends[1]);
+	hear(&m, "counters", "{\"id\":1,\"ok\":true,*");
+	(void)close(ends[1]);
+	p.fd = ends[0];
+	assert_int_equal(poll(&p, 1, DEADLINE_MS), 1);
+	assert_true(p.revents & POLLHUP);
+	(void)close(ends[0]);
+	talk(&m, "{\"id\":2,\"op\":\"stop\"}", "{\"id\":2,\"ok\":true}");
+	assert_int_equal(finish(&m), VMM_POWEROFF);
+}
+
+static void nine_descriptors_are_an_error(void **state)
+{
+	union {
+		struct cmsghdr h;
+		char room[CMSG_SPACE(9 * sizeof(int))];
+	} c = {.h = {.cmsg_len = CMSG_LEN(9 * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+	char line[] = "{\"id\":1,\"op\":\"counters\"}\n";
+	struct iovec iov = {line, sizeof(line) - 1};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof(c.room)};
+	char text[TEXT_MAX];
+	struct machine m;
+
+	greet(&m, "halt", NULL);
+	for (size_t i = 0; i < 9; i++)
+		memcpy(CMSG_DATA(&c.h) + i * sizeof(int), &m.console, sizeof(int));
+	assert_int_equal(sendmsg(m.control, &msg, MSG_NOSIGNAL), iov.iov_len);
+	read_text(m.log, text, "more than 8 descriptors");
+	assert_non_null(strstr(text, "more than 8 descriptors"));
+	assert_int_equal(finish(&m), VMM_FAILED);
+}
+
+/* Its answers are not kept for ever. */
+static void an_owner_that_does_not_read_ends_it(void **state)
+{
+	static const char line[] = "{\"id\":1,\"op\":\"counters\"}\n";
+	char text[TEXT_MAX];
+	struct machine m;
+	int n = 0;
+
+	greet(&m, "halt", NULL);
+	while (n < 20000 && send(m.control, line, strlen(line), MSG_NOSIGNAL) > 0)
+		n++;
+	read_text(m.log, text, "the owner does not read");
+	assert_non_null(strstr(text, "the owner does not read"));
+	assert_int_equal(finish(&m), VMM_FAILED);
+}
+
+static void sigterm_ends_it(void **state)
+{
+	struct machine m;
+
+	greet(&m, "spin", NULL);
+	assert_int_equal(kill(m.pid, SIGTERM), 0);
+	talk(&m, NULL, "{\"event\":\"ended\",\"how\":\"poweroff\",\"why\":\"stopped by its owner\"}");
+	assert_int_equal(finish(&m), VMM_POWEROFF);
+}
+
+/* Nothing has run before `start`; SIGUSR1 is answered then and later, and the counters tell what came of it. */
+static void paused_until_told(void **state)
+{
+	char text[TEXT_MAX];
+	struct machine m;
+
+	greet(&m, "halt", "--paused");
+	talk_find(&m, "{\"id\":1,\"op\":\"counters\"}", "\"vcpus\":[{\"exits\":{},\"kicks\":");
+	talk(&m, "{\"id\":2,\"op\":\"counters\"}", "{\"id\":2,\"ok\":true,\"state\":\"paused\",*");
+	talk_find(&m, "{\"id\":3,\"op\":\"counters\"}", "\"first_run\":0}");
+	assert_int_equal(kill(m.pid, SIGUSR1), 0);
+	read_text(m.log, text, "us first instruction");
+	assert_non_null(strstr(text, "memory: "));
+	assert_null(strstr(text, "exits, io"));
+	talk(&m, "{\"id\":4,\"op\":\"start\"}", "{\"id\":4,\"ok\":true}");
+	read_text(m.console, text, "halts\n");
+	assert_string_equal(text, "halts\n");
+	talk_find(&m, "{\"id\":5,\"op\":\"counters\"}", "\"vcpus\":[{\"exits\":{\"io\":");
+	talk(&m, "{\"id\":6,\"op\":\"counters\"}", "{\"id\":6,\"ok\":true,\"state\":\"running\",*");
+	assert_int_equal(kill(m.pid, SIGUSR1), 0);
+	read_text(m.log, text, "exits, io");
+	assert_non_null(strstr(text, "exits, io"));
+	talk(&m, "{\"id\":7,\"op\":\"stop\"}", "{\"id\":7,\"ok\":true}");
+	assert_int_equal(finish(&m), VMM_POWEROFF);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(unnamed_descriptors_are_closed),
+		cmocka_unit_test(nine_descriptors_are_an_error),
+		cmocka_unit_test(an_owner_that_does_not_read_ends_it),
+		cmocka_unit_test(sigterm_ends_it),
+		cmocka_unit_test(paused_until_told),
+	};
+
+	if (argc != 3)
+		return 2;
+	program = argv[1];
+	folder = argv[2];
+	if (geteuid() != 0 || access("/dev/kvm", R_OK | W_OK) < 0) {
+		(void)fprintf(stderr, "skipped: needs root and /dev/kvm\n");
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
