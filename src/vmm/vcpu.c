@@ -127,19 +127,6 @@ static void on_kick(int signo)
 		__atomic_store_n(&running->immediate_exit, 1, __ATOMIC_RELAXED);
 }
 
-/*
- * A vCPU that the guest never started waits for that; one that it took off line again waits as Linux has it wait, halted with interrupts off:
- * only the others are on line. To be asked by its own thread, or the question waits for the guest.
- */
-static bool is_online(const struct vcpu *v)
-{
-	struct kvm_mp_state s = {0};
-
-	if (ioctl(v->fd, KVM_GET_MP_STATE, &s) < 0)
-		return true; /* it cannot be taken away then */
-	return s.mp_state == KVM_MP_STATE_HALTED ? v->run->if_flag : s.mp_state == KVM_MP_STATE_RUNNABLE;
-}
-
 static bool must_stand(const struct vcpu *v)
 {
 	return __atomic_load_n(&v->vm->paused, __ATOMIC_ACQUIRE) ||
@@ -151,13 +138,11 @@ static void park(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
 	const uint64_t one = 1;
-	bool online = is_online(v);
 
 	(void)pthread_mutex_lock(&vm->lock);
 	while (must_stand(v)) {
 		if (!v->parked) {
 			v->parked = true;
-			v->online = online;
 			if (++vm->n_parked == vm->cfg.vcpus)
 				(void)!write(vm->parked_fd, &one, sizeof(one));
 		}
@@ -276,4 +261,18 @@ int vcpu_start(struct vcpu *v, struct err *err)
 void vcpu_kick(struct vcpu *v)
 {
 	(void)pthread_kill(v->thread, KICK_SIGNAL);
+}
+
+/*
+ * A vCPU that the guest never started waits for that; one that it took off line again waits as Linux has it wait, halted with interrupts off:
+ * only the others are on line. What it was when it stopped would not do: until the last vCPU stands, the guest may start this one. KVM keeps
+ * that for it (INIT, startup) and acts on it in this call, so a vCPU that is to start at its next turn is RUNNABLE here.
+ */
+bool vcpu_is_online(const struct vcpu *v)
+{
+	struct kvm_mp_state s = {0};
+
+	if (ioctl(v->fd, KVM_GET_MP_STATE, &s) < 0)
+		return true; /* it cannot be taken away then */
+	return s.mp_state == KVM_MP_STATE_HALTED ? v->run->if_flag : s.mp_state == KVM_MP_STATE_RUNNABLE;
 }

@@ -4,10 +4,9 @@
  * console). See seccomp_gen.c for the form.
  */
 ALLOW_EQUAL(ioctl, 1, KVM_RUN)
-ALLOW_EQUAL(ioctl, 1, KVM_GET_MP_STATE) /* it stands: does the guest have it on line? */
-ALLOW_EQUAL(ioctl, 1, KVM_GET_REGS)	/* to tell where KVM failed */
-ALLOW_EQUAL(ioctl, 1, KVM_SIGNAL_MSI)	/* a vector that was pending is unmasked */
-ALLOW(write)				/* eventfds, console, log */
+ALLOW_EQUAL(ioctl, 1, KVM_GET_REGS)   /* to tell where KVM failed */
+ALLOW_EQUAL(ioctl, 1, KVM_SIGNAL_MSI) /* a vector that was pending is unmasked */
+ALLOW(write)			      /* eventfds, console, log */
 ALLOW(futex)
 ALLOW(rt_sigreturn)
 ALLOW(clock_gettime)

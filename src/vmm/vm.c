@@ -344,8 +344,8 @@ unsigned vm_online(const struct vm *vm)
 {
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < vm->cfg.vcpus; i++)
-		n += vm->vcpus[i].online;
+	for (unsigned i = 0; i < vm->allowed; i++)
+		n += vcpu_is_online(&vm->vcpus[i]);
 	return n;
 }
 
@@ -353,8 +353,9 @@ int vm_allow(struct vm *vm, unsigned n, struct err *err)
 {
 	if (n < 1 || n > vm->cfg.vcpus)
 		return err_set(err, EINVAL, "%u vCPUs: must be 1 to %u", n, vm->cfg.vcpus);
-	for (unsigned i = n; i < vm->cfg.vcpus; i++)
-		if (vm->vcpus[i].online)
+	/* From the others nothing is taken away, even if the guest tried to start them. */
+	for (unsigned i = n; i < vm->allowed; i++)
+		if (vcpu_is_online(&vm->vcpus[i]))
 			return err_set(err, EBUSY, "vCPU %u is on line in the guest", i);
 	(void)pthread_mutex_lock(&vm->lock);
 	__atomic_store_n(&vm->allowed, n, __ATOMIC_RELEASE);

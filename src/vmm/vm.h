@@ -64,7 +64,6 @@ struct vcpu {
 	struct kvm_run *run;
 	pthread_t thread;
 	bool parked;		      /* under vm->lock */
-	bool online;		      /* while it is parked: the guest had it on line when it was stopped */
 	uint64_t exits[EXIT_REASONS]; /* by exit reason; written by its thread alone */
 	uint64_t kicks;		      /* KVM_RUN was interrupted */
 };
@@ -157,6 +156,8 @@ int vcpu_set_entry(struct vcpu *vcpu, const struct boot_result *boot, struct err
 int vcpu_start(struct vcpu *vcpu, struct err *err) must_check;
 /* Has a vCPU leave KVM_RUN, now or at its next attempt. */
 void vcpu_kick(struct vcpu *vcpu);
+/* All vCPUs stand: the guest has this one on line, or started it before the last of them stood. Asks KVM: else it would wait for the guest. */
+bool vcpu_is_online(const struct vcpu *vcpu);
 
 /* Where the BAR of a slot is. */
 gpa_t vm_bar(unsigned slot);
