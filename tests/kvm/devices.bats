@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # The devices of podvm-vmm with Linux's drivers. Runs where KVM is: on this machine, or in the lab (tools/lab-tests). Booting takes
-# longest, so several devices share a guest.
+# longest, so several devices share a guest. Environment: GUEST_KERNEL, a folder with another kernel (vmlinux, modules) than the lab's.
 
 bats_require_minimum_version 1.5.0
 load ../lib/common.bash
@@ -11,7 +11,7 @@ export VMM=$(dirname "$PODVM")/../libexec/podvm/podvm-vmm
 
 setup() {
 	cd "$BATS_TEST_TMPDIR" || return 1
-	kernel=$PODVM_STATE/lab/current
+	kernel=${GUEST_KERNEL:-$PODVM_STATE/lab/current}
 	: >console
 	machine=(unshare --pid --fork --kill-child "$VMM" --vm --explain --kernel 10 --initrd 11 --console 12 --memory 256 --cmdline "$CMDLINE")
 }
