@@ -205,7 +205,9 @@ EOF
 		dd if=/dev/zero of=/dev/vda bs=64k count=4 conv=fsync 2>/dev/null && say written
 		echo 1 >/sys/devices/system/cpu/cpu1/online && say more cpus $(cat /sys/devices/system/cpu/online)
 		while [ ! -e /sys/class/net/eth0 ]; do sleep 0.2; done
-		echo 0 >/sys/devices/system/cpu/cpu1/online && say fewer cpus $(cat /sys/devices/system/cpu/online)
+		# The kernel refuses while the probe that made the interface has not returned.
+		until echo 0 >/sys/devices/system/cpu/cpu1/online; do sleep 0.1; done
+		say fewer cpus $(cat /sys/devices/system/cpu/online)
 		ip addr add 10.9.0.2/24 dev eth0
 		ip link set eth0 up
 		ping -c 3 -W 20 10.9.0.1 >/dev/null && say pinged
