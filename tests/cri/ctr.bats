@@ -32,17 +32,50 @@ is_running() { [[ $(task_status "$1") == RUNNING ]]; }
 	cmp in out
 }
 
-@test "exec, pids, pause and resume, metrics, kill; delete" {
-	run_ctr -d "$IMAGE" three sh -c 'sleep 1001 & exec sleep 1000'
+@test "options of the runtime: a file that sizes the VM; one that is wrong is refused with its line" {
+	echo 'vcpus = 2' >two.conf
+	run run_ctr --rm --runtime-config-path "$PWD/two.conf" "$IMAGE" sized nproc
+	[ "$status" -eq 0 ]
+	[ "${lines[-1]}" = 2 ]
+	printf '# none\nvcpus = 0\n' >bad.conf
+	run run_ctr --rm --runtime-config-path "$PWD/bad.conf" "$IMAGE" wrong true
+	[ "$status" -ne 0 ]
+	[[ "$output" == *"bad.conf"*"line 2"*vcpus* ]]
+	k8s_ctr container rm wrong >/dev/null 2>&1 || true
+	cri_assert_clean
+}
+
+@test "a task that is paused stands still" {
+	mkdir -p vol
+	run_ctr -d --mount "type=bind,src=$PWD/vol,dst=/v,options=rbind:rw" "$IMAGE" still sh -c 'while :; do n=$((n + 1)); echo $n >/v/next; mv /v/next /v/n; done'
+	moves() { local n; n=$(cat vol/n) && for _ in 1 2 3 4 5; do k8s_ctr task ls >/dev/null && [ "$(cat vol/n)" != "$n" ] && return; done; return 1; }
+	wait_for 60 moves
+	k8s_ctr task pause still
+	[ "$(task_status still)" = PAUSED ]
+	run ! moves
+	k8s_ctr task resume still
+	[ "$(task_status still)" = RUNNING ]
+	wait_for 60 moves
+	k8s_ctr task kill -s KILL still
+	wait_for 60 is_stopped still
+	k8s_ctr task rm still || true
+	k8s_ctr container rm still
+	cri_assert_clean
+}
+
+@test "exec, pids, metrics, kill of all and of one; delete" {
+	run_ctr -d "$IMAGE" three sh -c 'sleep 1001 & sleep 1002 & exec sleep 1000'
 	run k8s_ctr task exec --exec-id e1 three sh -c 'echo in $(hostname); exit 4'
 	[ "$status" -eq 4 ]
 	[[ "$output" == "in "* ]]
-	both() { [ "$(k8s_ctr task ps three | tail -n +2 | wc -l)" -eq 2 ]; }
-	wait_for 60 both
-	k8s_ctr task pause three
-	[ "$(task_status three)" = PAUSED ]
-	k8s_ctr task resume three
-	[ "$(task_status three)" = RUNNING ]
+	pids() { k8s_ctr task ps three | awk 'NR > 1 {print $1}' | sort -un; }
+	have() { [ "$(pids | wc -l)" -eq "$1" ]; }
+	wait_for 60 have 3
+	all=$(pids)
+	# The first process of a PID namespace does not see a signal that it has no handler for; the others do.
+	k8s_ctr task kill --all -s TERM three
+	wait_for 60 have 1
+	[ "$(comm -13 <(echo "$all") <(pids))" = "" ]
 	run k8s_ctr task metrics three
 	[[ "$output" == *memory* ]]
 	run k8s_ctr task checkpoint three
@@ -70,11 +103,20 @@ is_running() { [[ $(task_status "$1") == RUNNING ]]; }
 	local events=$! n=0
 	listens() { k8s_ctr images label "$IMAGE" "test=$((n++))" >/dev/null && [ -s events.log ]; }
 	wait_for 60 listens
-	run_ctr --rm "$IMAGE" four true
+	run_ctr -d "$IMAGE" four sh -c 'exec sleep 1000'
+	k8s_ctr task exec --exec-id e1 four true
+	k8s_ctr task pause four
+	k8s_ctr task resume four
+	k8s_ctr task kill -s KILL four
+	wait_for 60 is_stopped four
+	k8s_ctr task rm four || true
 	got_delete() { grep -q /tasks/delete events.log; }
 	wait_for 60 got_delete
 	kill "$events"
-	[ "$(grep -o '/tasks/[a-z]*' events.log | tr '\n' ' ')" = "/tasks/create /tasks/start /tasks/exit /tasks/delete " ]
+	grep -o '/tasks/[a-z-]*' events.log | cut -d / -f 3 | tr '\n' ' ' >order
+	cat order
+	[ "$(cat order)" = "create start exec-added exec-started exit paused resumed exit delete " ]
+	k8s_ctr container rm four
 }
 
 @test "logging URIs and host networking are refused with the reason" {

@@ -66,6 +66,17 @@ teardown() {
 	find /sys/fs/cgroup -depth -path "*/podvmtest.slice*" -type d -exec rmdir {} +
 }
 
+@test "the VM has the size of the pod's limits" {
+	is_vm || skip "runc's pods have no size of their own"
+	cri_shared_pod '.linux.resources = {cpu_quota: 200000, cpu_period: 100000, memory_limit_in_bytes: 335544320}'
+	run run_container s 'nproc; grep MemTotal /proc/meminfo | tr -dc 0-9'
+	[ "$status" -eq 0 ]
+	echo "$output"
+	[ "${lines[0]}" -eq 2 ]
+	# 320 MiB and 128 more for the guest itself, less what its kernel keeps; one without limits has 512.
+	((lines[1] > 340 << 10 && lines[1] < 448 << 10))
+}
+
 @test "podvm's own commands see the pods that containerd runs, by name and by containerd's id" {
 	is_vm || skip "about our pods"
 	cri_shared_pod
