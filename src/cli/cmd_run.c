@@ -60,6 +60,7 @@ struct run {
 	bool ended, told_why;
 	int exit_code;
 	char why[480];
+	char trouble[400]; /* in the background: what kept a container from running */
 };
 
 /* ---- the file, the images ---- */
@@ -213,13 +214,19 @@ static void say(struct run *run, const char *text)
 
 static void on_notice(void *ctx, const char *text)
 {
-	say(ctx, text);
+	struct run *run = ctx;
+
+	if (run->detach)
+		(void)str_copy(run->trouble, sizeof(run->trouble), text);
+	else
+		say(run, text);
 }
 
 static void report(struct run *run, int ok)
 {
 	char text[600];
-	int n = snprintf(text, sizeof(text), "%c%s", ok ? '+' : '-', ok ? pod_id(run->pod) : run->why);
+	int n = ok ? snprintf(text, sizeof(text), "+%s%s%s", pod_id(run->pod), *run->trouble ? "\n" : "", run->trouble)
+		   : snprintf(text, sizeof(text), "-%s", run->why);
 
 	if (run->report_fd < 0)
 		return;
@@ -394,7 +401,7 @@ static int supervise(struct run *run, struct err *err)
 		.netns = run->netns,
 		.detached = run->detach,
 		.output = run->detach ? NULL : on_output,
-		.notice = run->detach ? NULL : on_notice,
+		.notice = on_notice,
 		.running = on_running,
 		.ended = on_ended,
 		.ctx = run};
@@ -472,7 +479,16 @@ static int wait_for_report(int fd)
 		n += (size_t)got;
 	}
 	if (text[0] == '+') {
+		char *trouble = strchr(text, '\n');
+
+		if (trouble)
+			*trouble++ = '\0';
 		(void)puts(text + 1);
+		if (trouble) {
+			(void)fputs("podvm: ", stderr);
+			text_put_safe(stderr, trouble, strlen(trouble));
+			(void)fprintf(stderr, "; 'podvm logs --all %s' tells more\n", text + 1);
+		}
 		return 0;
 	}
 	(void)err_set(&err, EIO, "%s", n > 1 ? text + 1 : "the pod ended before its containers had started");

@@ -162,6 +162,7 @@ static void instance_ended(struct pod_container *c)
 	if (c->stored)
 		note_termination_message(c);
 	if (wants_restart(c)) {
+		pod_restarts(c->pod, c);
 		delete_instance(c);
 		schedule_restart(c);
 	}

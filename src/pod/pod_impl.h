@@ -107,6 +107,8 @@ void pod_advance(struct pod *pod);
 bool pod_stopping(const struct pod *pod);
 /* Output is held: what does not end may be waiting for it. */
 bool pod_held(const struct pod *pod);
+/* A container that is to be started again may never run: who waits for a detached pod is told now. */
+void pod_restarts(struct pod *pod, const struct pod_container *c);
 
 /* ---- container.c ---- */
 

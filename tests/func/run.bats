@@ -518,6 +518,22 @@ was_told() { "$PODVM" logs --all unread | grep -q "podvm.*$1"; }
 	exec 7>&-
 }
 
+@test "run -d of a pod that never gets to run tells why, and does not wait for ever" {
+	pod never Always "{name: main, image: $IMAGE, command: [nosuch]}"
+	run --separate-stderr "$PODVM" run -d never.yaml
+	[ "$status" -eq 0 ]
+	[ "$stderr" = "podvm: container main: executable file 'nosuch' not found in \$PATH; 'podvm logs --all $output' tells more" ]
+	"$PODVM" rm -f never
+	pod init Always "$(sh_container main 'sleep 1000')"
+	sed -i "s/^  containers:/  initContainers: [{name: first, image: \"${IMAGE//\//\\/}\", command: [sh, -c, 'exit 9']}]\n  containers:/" init.yaml
+	cat init.yaml
+	run --separate-stderr "$PODVM" run -d init.yaml
+	[ "$status" -eq 0 ]
+	[ "$stderr" = "podvm: container first: ended with exit code 9 (Error); 'podvm logs --all $output' tells more" ]
+	[ "$("$PODVM" inspect init | jq -r .phase)" = Initializing ]
+	"$PODVM" rm -f init
+}
+
 @test "a file whose name is no UTF-8: the pod has a record all the same" {
 	pod name Never "$(sh_container main 'sleep 1000')"
 	mv name.yaml $'n\xffme.yaml'
