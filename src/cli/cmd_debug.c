@@ -33,13 +33,14 @@
 #define CGROUP_FILES_MAX 200u
 #define THREADS_MAX 200u
 #define EXPLAIN_WAIT_MS 500
+#define ROOM "512m" /* a guest fills the log */
 
-/* Everything of this kind is small, but for the log, whose reader is another process. */
 static int open_room(int *ret, struct err *err)
 {
 	auto_close int fs = fsopen("tmpfs", FSOPEN_CLOEXEC);
 
 	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "mode", "0700", 0) < 0 ||
+		fsconfig(fs, FSCONFIG_SET_STRING, "size", ROOM, 0) < 0 ||
 		fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		return err_errno(err, "a tmpfs for the files");
 	*ret = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
@@ -72,33 +73,41 @@ static int make_folder(int dir, const char *name)
 	return openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 }
 
+/* Runs it to its end, with descriptors of ours. Its exit status; -ETIMEDOUT: it was killed; else it could not be started. */
+static int run_program(const struct spawn *sp, int timeout_ms, struct err *err)
+{
+	struct pollfd p = {.fd = -1, .events = POLLIN};
+	pid_t pid;
+	int r = spawn_start(sp, &pid, &p.fd, err);
+
+	if (r < 0)
+		return r;
+	do
+		r = poll(&p, 1, timeout_ms);
+	while (r < 0 && errno == EINTR);
+	if (r > 0) {
+		r = spawn_wait(p.fd);
+		close_fd(&p.fd);
+		return r < 0 ? err_set(err, -r, "wait for '%s'", sp->argv[0]) : r;
+	}
+	spawn_kill(&p.fd);
+	return err_set(err, ETIMEDOUT, "'%s' did not end within %d s", sp->argv[0], timeout_ms / 1000);
+}
+
 /* What a program says, errors too, into a part. */
 static void put_output(int dir, const char *name, const char *const *argv)
 {
 	auto_close int fd = open_part(dir, name);
-	struct pollfd p = {.fd = -1, .events = POLLIN};
 	struct err err = {0};
 	struct spawn sp = {
 		.file = argv[0], .argv = argv, .search_path = true, .envp = (const char *const *)environ, .n_fds = 2};
-	pid_t pid;
-	int r;
 
 	if (fd < 0)
 		return;
 	sp.fds[0] = (struct spawn_fd){fd, STDOUT_FILENO};
 	sp.fds[1] = (struct spawn_fd){fd, STDERR_FILENO};
-	if (spawn_start(&sp, &pid, &p.fd, &err) < 0) {
+	if (run_program(&sp, PART_TIMEOUT_MS, &err) < 0)
 		(void)dprintf(fd, "%s\n", err.msg);
-		return;
-	}
-	do
-		r = poll(&p, 1, PART_TIMEOUT_MS);
-	while (r < 0 && errno == EINTR);
-	if (r <= 0)
-		(void)dprintf(fd, "'%s' did not end within %d s\n", argv[0], PART_TIMEOUT_MS / 1000);
-	else
-		(void)spawn_wait(p.fd);
-	spawn_kill(&p.fd);
 }
 
 /* A small file of procfs or a cgroup; `dir` relative to `from`. */
@@ -310,22 +319,13 @@ static int pack(int room, const char *name, int out, struct err *err)
 {
 	const char *const argv[] = {"tar", "-C", "/proc/self/fd/3", "-czf", "-", "--", name, NULL};
 	struct spawn sp = {.file = argv[0], .argv = argv, .search_path = true, .n_fds = 3};
-	struct pollfd p = {.fd = -1, .events = POLLIN};
-	pid_t pid;
 	int r;
 
 	sp.fds[0] = (struct spawn_fd){out, STDOUT_FILENO};
 	sp.fds[1] = (struct spawn_fd){STDERR_FILENO, STDERR_FILENO};
 	sp.fds[2] = (struct spawn_fd){room, 3};
-	r = spawn_start(&sp, &pid, &p.fd, err);
-	if (r < 0)
-		return r;
-	do
-		r = poll(&p, 1, TAR_TIMEOUT_MS);
-	while (r < 0 && errno == EINTR);
-	r = r <= 0 ? -ETIMEDOUT : spawn_wait(p.fd);
-	spawn_kill(&p.fd);
-	return r ? err_set(err, EIO, "tar could not write the archive") : 0;
+	r = run_program(&sp, TAR_TIMEOUT_MS, err);
+	return r > 0 ? err_set(err, EIO, "tar could not write the archive") : r;
 }
 
 /* The archive is only for who made it: a new file. */
