@@ -161,17 +161,22 @@ int pipes_open(struct pipes *io, const char *in, const char *out, const char *er
 	return r;
 }
 
+static const char *const names[] = {"stdin", "stdout", "stderr"};
+
 static void on_dialled(struct hvsock_dial *d, int fd, const struct err *err)
 {
 	struct pipes_stream *s = container_of(d, struct pipes_stream, dial);
 	struct pipes *io = s->io;
+	struct err why;
 
 	s->conn = fd;
 	if (io->failed)
 		return;
 	if (err) {
+		why = *err;
+		(void)err_wrap(&why, "attach to %s", names[s->fd]);
 		io->failed = true;
-		io->attached(io, err);
+		io->attached(io, &why);
 		return;
 	}
 	wait_for(s, source(s), EPOLLIN);
@@ -189,6 +194,8 @@ int pipes_attach(struct pipes *io, struct sandbox *sb, const char *container, co
 			continue;
 		io->stream[i].dial.done = on_dialled;
 		r = sandbox_stream(sb, &io->stream[i].dial, container, exec, i, err);
+		if (r < 0)
+			(void)err_wrap(err, "attach to %s", names[i]);
 		io->dials += r == 0;
 	}
 	if (r < 0)
