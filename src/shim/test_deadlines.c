@@ -387,6 +387,24 @@ static void streams_that_do_not_come_are_an_error(void **state)
 	rig_free(rig);
 }
 
+/* Answered without the guest, so it tells what became of it. */
+static void a_ping_tells_why_the_pod_has_ended(void **state)
+{
+	struct rig *rig = rig_new();
+	struct outcome o;
+
+	vm_kill(&rig->sh, 137, "the guest's kernel panicked");
+	begin(rig, &o, SANDBOX, "PingSandbox", &box, REPLY(empty));
+	clock_turn_until(rig->loop, o.done, AT_ONCE_NS);
+	assert_true(o.done);
+	assert_string_equal(o.text, "sandbox '0123456789ab': the guest's kernel panicked");
+	begin(rig, &o, SANDBOX, "SandboxMetrics", &box, REPLY(sandbox_metrics_response));
+	clock_turn_until(rig->loop, o.done, AT_ONCE_NS);
+	assert_true(o.done);
+	assert_int_not_equal(o.code, 0);
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -394,6 +412,7 @@ int main(void)
 		cmocka_unit_test(what_was_not_created_is_not_there),
 		cmocka_unit_test(numbers_that_did_not_come_are_not_waited_for_again),
 		cmocka_unit_test(streams_that_do_not_come_are_an_error),
+		cmocka_unit_test(a_ping_tells_why_the_pod_has_ended),
 	};
 
 	return cmocka_run_group_tests(tests, enter, leave);

@@ -14,6 +14,28 @@ teardown() {
 	cri_assert_clean
 }
 
+# The two calls of the Sandbox API that containerd's CRI does not make.
+sandbox_api() { "$ROOT/tests/lib/shim-call" "$PODVM_RUN/pods/${POD:0:12}/shim.sock" "$@"; }
+api_before() {
+	[ "$(sandbox_api PingSandbox "$POD")" = "{}" ]
+	sandbox_api SandboxMetrics "$POD" >metrics
+	run sandbox_api PingSandbox another
+	[ "$status" -eq 1 ]
+	[ "$output" = "shim-call: PingSandbox: 5: no sandbox 'another'" ]
+	run sandbox_api SandboxMetrics another
+	[ "$status" -eq 1 ]
+}
+# After a container was at work: the numbers are those of the whole guest, of this moment.
+api_after() {
+	local began
+	began=$(date +%s)
+	sandbox_api SandboxMetrics "$POD" >metrics2
+	cat metrics metrics2
+	jq -es --argjson began "$began" --argjson now "$(date +%s)" 'map(.metrics) | .[1].timestamp.seconds as $at | $at >= $began and $at <= $now
+		and .[1].data.cpu.usage_usec > .[0].data.cpu.usage_usec + 1000 and .[1].data.memory.usage > 1048576
+		and .[1].data.memory.usage < 536870912 and .[1].data.pids.current >= 1' metrics metrics2
+}
+
 @test "a pod with everything: name, DNS, sysctls, shared PID namespace, address, statistics; and its end" {
 	cri_shared_pod '.linux.security_context.namespace_options.pid = "POD" | .hostname = "my-name"
 		| .linux.sysctls = {"net.ipv4.ip_local_port_range": "2000 3000", "kernel.shm_rmid_forced": "1"}'
@@ -21,6 +43,7 @@ teardown() {
 	a=$(start_container a 'exec sleep 4321' "$share")
 	a_sleeps() { "$CRI" exec-sync "$a" -- ps -o args | grep -qx 'sleep 4321'; }
 	wait_for 60 a_sleeps
+	! is_vm || api_before
 	run run_container b 'hostname; cat /etc/hostname; cat /etc/resolv.conf; cat /proc/sys/net/ipv4/ip_local_port_range /proc/sys/kernel/shm_rmid_forced
 		ps -o args | grep -v grep | grep -c "sleep 4321"' "$share"
 	[ "$status" -eq 0 ]
@@ -33,6 +56,7 @@ teardown() {
 	[[ $ip == 10.88.* ]]
 	[ "$(jq -r .runtime_handler <<<"$output")" = "$CRI_HANDLER" ]
 	[ "$("$CRI" pod-stats "$POD" | jq '.linux.cpu.usage_core_nano_seconds > 0 and .linux.memory.working_set_bytes > 0 and (.linux.containers | length) > 0')" = true ]
+	! is_vm || api_after
 	"$CRI" stop-pod "$POD"
 	[ "$("$CRI" pod "$POD" | jq -r .state)" = SANDBOX_NOTREADY ]
 	[ "$("$CRI" container "$a" | jq -r .state)" = CONTAINER_EXITED ]

@@ -138,12 +138,16 @@ class Field:
         self.kind = kind.lstrip("*")
 
 
-for line in SCHEMA.strip().splitlines():
-    words = line.split()
-    if words[0] == "enum":
-        ENUMS[words[1]] = words[2:]
-    else:
-        MESSAGES[words[0]] = [Field(w) for w in words[1:]]
+def declare(schema):
+    for line in schema.strip().splitlines():
+        words = line.split()
+        if words[0] == "enum":
+            ENUMS[words[1]] = words[2:]
+        else:
+            MESSAGES[words[0]] = [Field(w) for w in words[1:]]
+
+
+declare(SCHEMA)
 
 
 def varint(n):
@@ -178,6 +182,8 @@ def encode_value(field, value):
         return varint(field.number << 3) + varint(ENUMS[field.kind].index(value))
     if field.kind == "string":
         return chunk(field.number, value.encode())
+    if field.kind == "bytes":
+        return chunk(field.number, value)
     return chunk(field.number, encode(field.kind, value))
 
 
