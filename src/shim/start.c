@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <sys/un.h>
 
 #include "base/bytes.h"
@@ -133,18 +132,20 @@ static int answer(const struct shim_args *args, const char *pod, const struct bu
 /* ---- the daemon ---- */
 
 struct sink {
-	int fd; /* containerd's log pipe, or -1 */
+	int fd; /* containerd's log pipe, which it copies into its own log as it is; or -1 */
+	const char *pod;
 	struct sandbox *sb;
 };
 
 static void on_log(void *ctx, enum log_level level, const char *line)
 {
 	struct sink *s = ctx;
-	struct iovec iov[] = {{(void *)(uintptr_t)line, strlen(line)}, {(void *)(uintptr_t) "\n", 1}};
+	char text[LOG_LINE_MAX + POD_ID_LEN + 16];
+	int n = snprintf(text, sizeof(text), "podvm[%s]: %s\n", s->pod, line);
 
 	/* Non-blocking: while nobody reads, lines are lost here, but not in the timeline. */
 	if (s->fd >= 0)
-		(void)!writev(s->fd, iov, 2);
+		(void)!write(s->fd, text, MIN_OF((size_t)n, sizeof(text) - 1));
 	if (s->sb->log)
 		podlog_write(s->sb->log, "shim", "-", line, strlen(line));
 }
@@ -223,7 +224,7 @@ static int daemon_main(const struct shim_args *args, const struct pod_home *home
 	const struct shim_options *options, int listener, int ready)
 {
 	static struct shim sh;
-	struct sink sink = {.fd = open_log(args), .sb = &sh.sb};
+	struct sink sink = {.fd = open_log(args), .pod = home->id, .sb = &sh.sb};
 	struct err err = {0};
 	int r;
 

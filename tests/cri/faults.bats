@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # What happens when a part of a pod dies or hangs, at any step of its life, or containerd itself: containerd tells the truth soon, every call
 # comes back, everything can be removed, and nothing is left. The work is done by tests/lib/cri-faults, three pods at a time, while the
-# tests here wait for one result after the other. With CRI_CONTAINERD=1.6 every part dies in every step; with others one part in each, another
-# one for each handler. CRI_FAULTS=all: every part in every step, calls to a guest that hangs are waited for to their deadlines, and
+# tests here wait for one result after the other. With CRI_CONTAINERD=1.6 every part dies in every step (the agent in some); with others one part in
+# each, another one for each handler. CRI_FAULTS=all: every part in every step, calls to a guest that hangs are waited for to their deadlines, and
 # containerd dies five times. CRI_FAULTS_SEED changes the moments; CRI_FAULTS_ONLY=REGEX chooses scenarios.
 
 bats_require_minimum_version 1.5.0
@@ -22,6 +22,13 @@ planned() {
 		((++i))
 	done
 	list+=(shim-rmpod)
+	# The agent, which only a program in the guest can end: tests/guest/kill_agent.c.
+	case ${CRI_FAULTS:-}$CRI_CONTAINERD$CRI_HANDLER in
+	all*) list+=(agent-{run,create,start,exec,stop,delete,delpod}) ;;
+	1.6*) list+=(agent-{run,exec,stop,delpod}) ;;
+	*shim) list+=(agent-create) ;;
+	*) list+=(agent-start) ;;
+	esac
 	if [[ $all ]]; then
 		list=(vm-hangs device-hangs "${list[@]:0:6}" agent-hangs panic runc0 "${list[@]:6:8}" runc1 "${list[@]:14}" runc2)
 	elif [[ $CRI_HANDLER == podvm-shim ]]; then
@@ -40,6 +47,8 @@ setup_file() {
 	mkdir "$RESULTS"
 	export GREEDY=$BATS_FILE_TMPDIR/greedy
 	gcc -static -Wall -Werror -o "$GREEDY" "$ROOT/tests/guest/greedy.c" || return 1
+	export KILL_AGENT=$BATS_FILE_TMPDIR/kill_agent
+	gcc -static -Wall -Werror -o "$KILL_AGENT" "$ROOT/tests/guest/kill_agent.c" || return 1
 	# shellcheck disable=SC2046 # words
 	"$ROOT/tests/lib/cri-faults" "$RESULTS" $(planned) >"$RESULTS/log" 2>&1 3>&- &
 	echo $! >"$RESULTS/pid"
