@@ -239,9 +239,11 @@ int live_take(struct task *t, size_t i, const char *within, char guest[PATH_LEN]
 	uint64_t bytes = 0;
 	int wd, r;
 
-	if (dir < 0 || i > UINT16_MAX || (t->live && t->live->n == FOLDERS_MAX))
+	if (dir < 0 || i > UINT16_MAX)
 		return 0;
 	r = live_recognise(dir, data, sizeof(data), &bytes);
+	if (r > 0 && t->live && t->live->n == FOLDERS_MAX)
+		return without(t, i, "the container has too many copies already");
 	if (r == -EFBIG || (r > 0 && bytes + pod_bytes(sh) > LIVE_POD_BYTES_MAX))
 		return without(t, i, "larger than a copy may be, or the pod's copies are");
 	if (r <= 0)
