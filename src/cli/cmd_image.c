@@ -11,6 +11,7 @@
 #include "base/paths.h"
 #include "base/spawn.h"
 #include "cli/cmd.h"
+#include "cli/pods.h"
 #include "cli/text.h"
 #include "image/image.h"
 
@@ -26,9 +27,9 @@ static int list_json(const struct image *list, size_t n, struct err *err)
 	int r = 0;
 
 	for (size_t i = 0; i < n; i++)
-		if (json_array_append_new(all, json_pack("{s:s s:s s:I s:I s:s}", "name", list[i].name, "digest",
-						       list[i].digest, "size", (json_int_t)list[i].size, "createdNs",
-						       (json_int_t)list[i].created_ns, "rootfs", list[i].rootfs)) < 0)
+		if (json_array_append_new(all, json_pack("{s:s s:s s:I s:o s:s}", "name", list[i].name, "digest",
+						       list[i].digest, "size", (json_int_t)list[i].size, "createdAt",
+						       json_time(list[i].created_ns), "rootfs", list[i].rootfs)) < 0)
 			r = err_set(err, ENOMEM, "list images: out of memory");
 	if (r == 0) {
 		(void)json_dumpf(all, stdout, JSON_INDENT(2));

@@ -6,6 +6,7 @@
 
 #include "agent.pb-c.h"
 #include "base/bytes.h"
+#include "base/fd.h"
 #include "cli/cmd.h"
 #include "cli/pods.h"
 
@@ -28,6 +29,7 @@ static json_t *guest_info(const struct pod_entry *e, struct err *err)
 	const Podvm__Agent__V1__GetInfoResponse *info;
 	ProtobufCMessage *reply = NULL;
 	auto_close int agent = -1;
+	uint64_t now;
 	json_t *out;
 
 	if (agent_open(e, &agent, err) < 0 ||
@@ -35,9 +37,11 @@ static json_t *guest_info(const struct pod_entry *e, struct err *err)
 			0)
 		return NULL;
 	info = (const Podvm__Agent__V1__GetInfoResponse *)reply;
+	now = time_real_ns();
 	out = json_pack("{s:o s:o s:o s:o s:o s:o}", "kernel", guest_text(info->kernel_release), "agent",
-		guest_text(info->agent_version), "crun", guest_text(info->crun_version), "uptimeNs",
-		number(info->uptime_ns), "cpus", number(info->cpus), "memory", number(info->memory_total));
+		guest_text(info->agent_version), "crun", guest_text(info->crun_version), "startedAt",
+		json_time(now > info->uptime_ns ? now - info->uptime_ns : 0), "cpus", number(info->cpus), "memory",
+		number(info->memory_total));
 	protobuf_c_message_free_unpacked(reply, NULL);
 	return out;
 }
@@ -87,6 +91,7 @@ static int inspect_one(const char *name, struct err *err)
 {
 	auto_pod_entry struct pod_entry e = {0};
 	int r = pod_find(&e, name, err);
+	json_t *out;
 
 	if (r == 0)
 		r = add_paths(&e, err);
@@ -95,8 +100,12 @@ static int inspect_one(const char *name, struct err *err)
 	(void)json_object_set_new(e.state, "alive", json_boolean(e.alive));
 	if (e.alive)
 		add_now(&e);
-	(void)json_dumpf(e.state, stdout, JSON_INDENT(2));
+	out = pod_state_shown(e.state);
+	if (!out)
+		return err_set(err, ENOMEM, "inspect pod '%s': out of memory", name);
+	(void)json_dumpf(out, stdout, JSON_INDENT(2));
 	(void)putchar('\n');
+	json_decref(out);
 	return 0;
 }
 
@@ -121,11 +130,11 @@ const struct cmd cmd_inspect = {
 	.name = "inspect",
 	.args = "POD...",
 	.summary = "show everything known of a pod, as JSON",
-	.description = "One JSON object for each pod: its phase and message, VM, containers with their images and exit "
-		       "codes, published "
-		       "ports, volumes, the times of each phase, where its files are; while it runs also what the "
-		       "guest says of "
-		       "itself and the memory of its processes on the host. Times are in nanoseconds, sizes in bytes.",
+	.description = "One JSON object for each pod: its phase and message, VM, containers with their images, exit "
+		       "codes and reasons (of the instance before a restart too: \"last\"), published ports, volumes, "
+		       "the times of each phase, where its files are; while it runs also what the guest says of itself "
+		       "and the memory of its processes on the host. Times are RFC 3339 in UTC, null for what has not "
+		       "happened; sizes are in bytes.",
 	.examples = "podvm inspect web\teverything\n"
 		    "podvm inspect web | jq -r '.containers[] | [.name, .state] | @tsv'\tone thing\n",
 	.completes = "pod",

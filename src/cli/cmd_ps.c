@@ -13,7 +13,7 @@ enum format { FORMAT_TABLE, FORMAT_IDS, FORMAT_NAMES, FORMAT_JSON };
 static int add_row(struct text_table *t, const struct pod_entry *e)
 {
 	uint64_t now = time_real_ns(), created = (uint64_t)pod_state_number(e, "createdNs");
-	char status[32], age[16];
+	char status[48], age[16];
 	unsigned running, all;
 
 	pod_status(e, status);
@@ -52,7 +52,7 @@ static int print_json(const struct pod_entry *list, size_t n, bool all, struct e
 			continue;
 		r = json_object_set_new(list[i].state, "alive", json_boolean(list[i].alive));
 		if (r == 0)
-			r = json_array_append(out, list[i].state);
+			r = json_array_append_new(out, pod_state_shown(list[i].state));
 	}
 	if (r == 0)
 		r = json_dumpf(out, stdout, JSON_INDENT(2));
@@ -113,12 +113,15 @@ const struct cmd cmd_ps = {
 	.name = "ps",
 	.args = "",
 	.summary = "list pods",
-	.description = "Shows the pods that run, the oldest first. CONTAINERS counts those that run at this moment, of "
-		       "all that "
-		       "belong to the pod (init containers that are no sidecars are not counted).\n\n"
-		       "A detached pod that has ended stays for 'podvm logs' and 'podvm inspect' until 'podvm rm'; "
-		       "--all shows "
-		       "those too.",
+	.description =
+		"Shows the pods that run, the oldest first. STATUS is the pod's phase; behind it stands the exit "
+		"status of one that failed, and what else is to be known: OOMKilled, StartError, or that a "
+		"container waits to be started again (CrashLoopBackOff). CONTAINERS counts those that run at "
+		"this moment, of all that belong to the pod (init containers that are no sidecars are not "
+		"counted).\n\n"
+		"A detached pod that has ended stays for 'podvm logs' and 'podvm inspect' until 'podvm rm'; "
+		"--all shows "
+		"those too.",
 	.examples = "podvm ps\tthe running pods\npodvm ps -a\tthose that have ended, too\n"
 		    "podvm rm $(podvm ps -aq)\tremove what has ended\n",
 	.completes = "",

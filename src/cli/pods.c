@@ -84,17 +84,96 @@ void pod_containers_count(const struct pod_entry *e, unsigned *ret_running, unsi
 	}
 }
 
-void pod_status(const struct pod_entry *e, char dst[32])
+/* What there is to know beyond the phase: a container that waits to be started again, or how the first that failed ended. */
+static const char *telling_reason(const struct pod_entry *e, bool failed)
 {
-	const char *phase = pod_state_text(e, "phase");
+	const json_t *list = pod_containers(e), *c;
+	size_t i;
+
+	json_array_foreach (list, i, c) {
+		const char *reason = json_text(c, "reason");
+
+		if (!failed && str_eq(reason, "CrashLoopBackOff"))
+			return reason;
+		if (failed && json_number(c, "exitCode") && !json_is_true(json_object_get(c, "sidecar")))
+			return str_eq(reason, "Error") ? "" : reason;
+	}
+	return "";
+}
+
+void pod_status(const struct pod_entry *e, char dst[48])
+{
+	const char *phase = pod_state_text(e, "phase"), *reason;
 	long long code = pod_state_number(e, "exitCode");
+	bool failed = str_eq(phase, "Failed"), ended = failed || str_eq(phase, "Succeeded");
 
 	if (!*phase)
 		phase = "Starting";
-	if (str_eq(phase, "Failed"))
-		(void)snprintf(dst, 32, "Failed (%lld)", code);
+	reason = failed || !ended ? telling_reason(e, failed) : "";
+	if (failed)
+		(void)snprintf(dst, 48, "Failed (%lld%s%.20s)", code, *reason ? ", " : "", reason);
 	else
-		(void)snprintf(dst, 32, "%.20s", phase);
+		(void)snprintf(dst, 48, "%.20s%s%s%s", phase, *reason ? " (" : "", reason, *reason ? ")" : "");
+}
+
+/* ---- what is shown of a state ---- */
+
+#define STATE_DEPTH_MAX 16
+
+json_t *json_time(uint64_t ns)
+{
+	char text[31];
+
+	if (!ns)
+		return json_null();
+	time_format(text, ns);
+	return json_string(text);
+}
+
+static json_t *shown(const json_t *value, unsigned depth);
+
+static int show_member(json_t *out, const char *key, const json_t *value, unsigned depth)
+{
+	static const struct {
+		const char *ns, *shown;
+	} times[] = {{"createdNs", "createdAt"}, {"startedNs", "startedAt"}, {"finishedNs", "finishedAt"},
+		{"startNs", "startedAt"}, {"endNs", "finishedAt"}};
+
+	if (str_eq(key, "startTicks"))
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(times); i++)
+		if (str_eq(key, times[i].ns))
+			return json_object_set_new(
+				out, times[i].shown, json_time((uint64_t)MAX_OF(json_integer_value(value), 0)));
+	return json_object_set_new(out, key, shown(value, depth));
+}
+
+/* NULL, for which jansson's setters fail, also when it is deeper than any state is. */
+static json_t *shown(const json_t *value, unsigned depth)
+{
+	json_t *out, *v;
+	const char *key;
+	int r = 0;
+	size_t i;
+
+	if (depth > STATE_DEPTH_MAX)
+		return NULL;
+	if (!json_is_object(value) && !json_is_array(value))
+		return json_deep_copy(value);
+	out = json_is_object(value) ? json_object() : json_array();
+	json_array_foreach (value, i, v)
+		r |= json_array_append_new(out, shown(v, depth + 1));
+	json_object_foreach ((json_t *)(uintptr_t)value, key, v)
+		r |= show_member(out, key, v, depth + 1);
+	if (r == 0)
+		return out;
+	json_decref(out);
+	return NULL;
+}
+
+json_t *pod_state_shown(const json_t *state)
+{
+	return shown(state, 0);
 }
 
 int pod_find_alive(struct pod_entry *ret, const char *what, struct err *err)

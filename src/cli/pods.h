@@ -22,8 +22,16 @@ int pod_container_find(const struct pod_entry *e, const char *name, const json_t
 int pod_container_default(const struct pod_entry *e, const json_t **ret, struct err *err) must_check;
 /* How many containers (init containers without sidecars not counted) there are and run. */
 void pod_containers_count(const struct pod_entry *e, unsigned *ret_running, unsigned *ret_all);
-/* "Running", "Failed (3)", ... */
-void pod_status(const struct pod_entry *e, char dst[32]);
+/* "Running", "Running (CrashLoopBackOff)", "Failed (3)", "Failed (137, OOMKilled)", ... */
+void pod_status(const struct pod_entry *e, char dst[48]);
+
+/* A time for people and programs: RFC 3339, in UTC; null for 0. A new reference. */
+json_t *json_time(uint64_t ns);
+/*
+ * A copy of a pod's state (pod/state.h) as podvm shows it: "startedNs": 1795661441780075335 is "startedAt": "2026-11-26T02:50:41.780075335Z",
+ * null when it was 0; so all times. What only podvm itself needs is left out. A new reference; NULL: no memory.
+ */
+json_t *pod_state_shown(const json_t *state);
 
 /* Like pod_find, and the pod must be alive: -ESRCH. */
 int pod_find_alive(struct pod_entry *ret, const char *what, struct err *err) must_check;

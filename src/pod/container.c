@@ -124,7 +124,8 @@ static void on_backoff(struct loop_timer *t)
 		container_start(c);
 }
 
-static void schedule_restart(struct pod_container *c)
+/* How long the next start has to wait. */
+static uint64_t next_backoff(struct pod_container *c)
 {
 	uint64_t wait;
 
@@ -132,6 +133,17 @@ static void schedule_restart(struct pod_container *c)
 		c->backoff_ns = 0;
 	wait = c->backoff_ns;
 	c->backoff_ns = wait ? MIN_OF(wait * 2, BACKOFF_MAX) : BACKOFF_FIRST;
+	return wait;
+}
+
+static void schedule_restart(struct pod_container *c, uint64_t wait)
+{
+	c->last = (struct ending){.reason = c->reason,
+		.exit_code = c->exit_code,
+		.started_ns = *c->message ? 0 : c->started_ns,
+		.finished_ns = c->finished_ns};
+	memcpy(c->last.message, c->message, sizeof(c->last.message));
+	c->message[0] = '\0';
 	forget_instance(c);
 	c->restarts++;
 	c->attempt++;
@@ -152,8 +164,30 @@ static void note_termination_message(struct pod_container *c)
 	free(text);
 }
 
+/* Who looks on is told what the output does not show: a start that failed, an end for lack of memory, a restart. */
+static void tell_end(struct pod_container *c, bool restarts, uint64_t wait)
+{
+	char text[560], when[40] = "";
+
+	if (!c->pod->opts.notice || !(*c->message || restarts || str_eq(c->reason, "OOMKilled")))
+		return;
+	if (restarts && wait)
+		(void)snprintf(when, sizeof(when), "; restarts in %u s", (unsigned)(wait / NS_PER_S));
+	else if (restarts)
+		(void)str_copy(when, sizeof(when), "; restarts at once");
+	if (*c->message)
+		(void)snprintf(text, sizeof(text), "container %s: %s%s", c->spec->name, c->message, when);
+	else
+		(void)snprintf(text, sizeof(text), "container %s: ended with exit code %d (%s)%s", c->spec->name,
+			c->exit_code, c->reason, when);
+	c->pod->opts.notice(c->pod->opts.ctx, text);
+}
+
 static void instance_ended(struct pod_container *c)
 {
+	bool restarts = wants_restart(c);
+	uint64_t wait = restarts ? next_backoff(c) : 0;
+
 	loop_timer_cancel(&c->timer);
 	timing_end(&c->pod->sb, c->timing);
 	c->state = CONTAINER_ENDED;
@@ -161,10 +195,11 @@ static void instance_ended(struct pod_container *c)
 	sandbox_note(&c->pod->sb, "container %s: ended with exit code %d (%s)", c->spec->name, c->exit_code, c->reason);
 	if (c->stored)
 		note_termination_message(c);
-	if (wants_restart(c)) {
-		pod_restarts(c->pod, c);
+	tell_end(c, restarts, wait);
+	if (restarts) {
+		pod_restarts(c->pod);
 		delete_instance(c);
-		schedule_restart(c);
+		schedule_restart(c, wait);
 	}
 	record_write(c->pod);
 	pod_advance(c->pod);
@@ -176,12 +211,8 @@ void container_failed(struct pod_container *c, const struct err *err)
 	if (c->pod->ending || c->state == CONTAINER_ENDED || err->code == ECONNRESET)
 		return;
 	sandbox_note(&c->pod->sb, "container %s: %s", c->spec->name, err->msg);
-	if (c->pod->opts.notice) {
-		char text[600];
-
-		(void)snprintf(text, sizeof(text), "container %s: %s", c->spec->name, err->msg);
-		c->pod->opts.notice(c->pod->opts.ctx, text);
-	}
+	(void)snprintf(c->message, sizeof(c->message), "%.*s", (int)sizeof(c->message) - 1,
+		*err->msg ? err->msg : "it could not be started");
 	output_close(c);
 	/* 128 is what runc and the kubelet report for a container that could not be started. */
 	c->exit_code = 128;
@@ -397,10 +428,11 @@ void container_stop(struct pod_container *c, bool kill)
 	Podvm__Agent__V1__SignalProcessRequest req = PODVM__AGENT__V1__SIGNAL_PROCESS_REQUEST__INIT;
 
 	if (c->state == CONTAINER_WAITING) {
-		/* Never started, or between two instances: it keeps the exit code of the last one. */
+		/* Never started, or between two instances: what became of the last one stands. */
 		loop_timer_cancel(&c->timer);
 		c->state = CONTAINER_ENDED;
-		c->reason = c->restarts ? c->reason : "NotStarted";
+		c->reason = c->restarts ? c->last.reason : "NotStarted";
+		memcpy(c->message, c->last.message, sizeof(c->message));
 		return;
 	}
 	if (c->state != CONTAINER_RUNNING)

@@ -196,17 +196,10 @@ static void all_running(struct pod *pod)
 	pod->told_running = true;
 }
 
-void pod_restarts(struct pod *pod, const struct pod_container *c)
+void pod_restarts(struct pod *pod)
 {
-	char text[160];
-
 	if (pod->told_running || !pod->opts.detached)
 		return;
-	(void)snprintf(text, sizeof(text), "container %s: ended with exit code %d (%s)", c->spec->name, c->exit_code,
-		c->reason);
-	/* container_failed has said more than that. */
-	if (pod->opts.notice && !str_eq(c->reason, "StartError"))
-		pod->opts.notice(pod->opts.ctx, text);
 	pod->told_running = true;
 	if (pod->opts.running)
 		pod->opts.running(pod->opts.ctx);

@@ -51,6 +51,14 @@ struct input {
 	struct buf pending;
 };
 
+/* How an instance of a container ended. */
+struct ending {
+	const char *reason; /* static text: "Completed", "Error", "OOMKilled", "StartError"; NULL: none has ended */
+	int exit_code;
+	uint64_t started_ns, finished_ns; /* CLOCK_REALTIME; started_ns 0: it never ran */
+	char message[400];		  /* why it could not be started; "" */
+};
+
 struct pod_container {
 	struct pod *pod;
 	const struct kube_container *spec;
@@ -64,6 +72,8 @@ struct pod_container {
 	bool stored;	/* storage_container was called for id */
 	unsigned dials; /* streams that are being attached */
 	int exit_code;
+	char message[400];  /* of this instance: why it could not be started; "" */
+	struct ending last; /* the instance before this one */
 	unsigned restarts;
 	uint64_t started_ns, finished_ns; /* CLOCK_REALTIME */
 	uint64_t started_mono;
@@ -108,7 +118,7 @@ bool pod_stopping(const struct pod *pod);
 /* Output is held: what does not end may be waiting for it. */
 bool pod_held(const struct pod *pod);
 /* A container that is to be started again may never run: who waits for a detached pod is told now. */
-void pod_restarts(struct pod *pod, const struct pod_container *c);
+void pod_restarts(struct pod *pod);
 
 /* ---- container.c ---- */
 

@@ -59,13 +59,44 @@ char *pod_timings(const struct pod *pod)
 	return (char *)b.mem;
 }
 
+static json_t *ending_json(const struct ending *e)
+{
+	if (!e->reason)
+		return json_null();
+	return json_pack("{s:s s:o s:i s:I s:I}", "reason", e->reason, "message", json_lossy(e->message), "exitCode",
+		e->exit_code, "startedNs", (json_int_t)e->started_ns, "finishedNs", (json_int_t)e->finished_ns);
+}
+
+/* Of this instance alone: what the one before it left in these fields is in "last". */
 static json_t *container_json(const struct pod_container *c)
 {
-	return json_pack("{s:s s:s s:s s:s s:b s:b s:b s:s s:s s:i s:I s:I s:i}", "name", c->spec->name, "id", c->id,
-		"image", c->image->name, "digest", c->image->digest, "init", c->spec->init, "sidecar", c->spec->sidecar,
-		"tty", c->spec->tty, "state", container_state_name(c->state), "reason", c->reason ? c->reason : "",
-		"restarts", (int)c->restarts, "startedNs", (json_int_t)c->started_ns, "finishedNs",
-		(json_int_t)c->finished_ns, "exitCode", c->exit_code);
+	bool ended = c->state == CONTAINER_ENDED;
+	bool ran = (ended && !*c->message) || c->state == CONTAINER_RUNNING || c->state == CONTAINER_DRAINING;
+
+	return json_pack("{s:s s:s s:s s:s s:b s:b s:b s:s s:s s:o s:i s:I s:I s:i s:o}", "name", c->spec->name, "id",
+		c->id, "image", c->image->name, "digest", c->image->digest, "init", c->spec->init, "sidecar",
+		c->spec->sidecar, "tty", c->spec->tty, "state", container_state_name(c->state), "reason",
+		c->reason ? c->reason : "", "message", json_lossy(c->message), "restarts", (int)c->restarts,
+		"startedNs", (json_int_t)(ran ? c->started_ns : 0), "finishedNs",
+		(json_int_t)(ended ? c->finished_ns : 0), "exitCode", ended ? c->exit_code : 0, "last",
+		ending_json(&c->last));
+}
+
+/* Why the pod failed: its own message, or what became of the first container that did not succeed. */
+static void failure_text(const struct pod *pod, char dst[480])
+{
+	(void)snprintf(dst, 480, "%s", pod->message);
+	for (size_t i = 0; !*dst && pod->phase == PHASE_FAILED && i < pod->spec->n_containers; i++) {
+		const struct pod_container *c = &pod->containers[i];
+
+		if (c->spec->sidecar || !c->exit_code || !c->reason)
+			continue;
+		if (*c->message)
+			(void)snprintf(dst, 480, "container %s: %s", c->spec->name, c->message);
+		else
+			(void)snprintf(dst, 480, "container %s: ended with exit code %d (%s)", c->spec->name,
+				c->exit_code, c->reason);
+	}
 }
 
 json_t *sandbox_vm_json(const struct sandbox *sb)
@@ -120,24 +151,30 @@ static json_t *volumes_json(const struct pod *pod)
 
 json_t *sandbox_timings_json(const struct sandbox *sb)
 {
+	uint64_t epoch = time_real_ns() - time_mono_ns(); /* they were taken by a clock that nobody sets */
 	json_t *list = json_array();
 
-	for (unsigned i = 0; i < sb->n_timings; i++)
+	for (unsigned i = 0; i < sb->n_timings; i++) {
+		const struct timing *t = &sb->timings[i];
+
 		(void)json_array_append_new(
-			list, json_pack("{s:s s:I s:I}", "phase", sb->timings[i].name, "startNs",
-				      (json_int_t)sb->timings[i].start_ns, "endNs", (json_int_t)sb->timings[i].end_ns));
+			list, json_pack("{s:s s:I s:I}", "phase", t->name, "startNs", (json_int_t)(t->start_ns + epoch),
+				      "endNs", (json_int_t)(t->end_ns ? t->end_ns + epoch : 0)));
+	}
 	return list;
 }
 
 void record_write(struct pod *pod)
 {
 	json_t *containers = json_array(), *state;
+	char message[480];
 
+	failure_text(pod, message);
 	for (size_t i = 0; i < pod->spec->n_containers; i++)
 		(void)json_array_append_new(containers, container_json(&pod->containers[i]));
 	state = json_pack("{s:i s:s s:s s:s s:s s:b s:s s:o s:i s:I s:I s:o s:o s:o s:o s:o s:o}", "version", 1, "id",
 		pod->sb.home.id, "name", pod->spec->name, "namespace", pod->spec->ns, "uid", pod->spec->uid, "detached",
-		pod->opts.detached, "phase", phase_name(pod->phase), "message", json_lossy(pod->message), "exitCode",
+		pod->opts.detached, "phase", phase_name(pod->phase), "message", json_lossy(message), "exitCode",
 		pod->exit_code, "createdNs", (json_int_t)pod->created_ns, "finishedNs", (json_int_t)pod->finished_ns,
 		"source", json_lossy(pod->opts.source ? pod->opts.source : ""), "vm", sandbox_vm_json(&pod->sb),
 		"containers", containers, "ports", ports_json(pod), "volumes", volumes_json(pod), "timings",

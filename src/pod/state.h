@@ -12,15 +12,17 @@
  * Every command calls pod_reap first, so a kill -9 leaves nothing behind after the next command. Mounts need no care: they
  * live in the supervisor's own mount namespace and end with it.
  *
- * state.json (written only by the supervisor, atomically; numbers are nanoseconds since the epoch, bytes or counts):
+ * state.json (written only by the supervisor, atomically; numbers are nanoseconds since the epoch (0: not yet), bytes or counts;
+ * what podvm shows of it has RFC 3339 for them, see cli/pods.h):
  *   { "version": 1, "id": "0123456789ab", "name": "web", "namespace": "default", "uid": "...", "pid": 123, "detached": true,
  *     "phase": "Starting|Initializing|Running|Stopping|Succeeded|Failed", "message": "", "exitCode": 0,
  *     "createdNs": 0, "finishedNs": 0, "source": "pod.yaml",
  *     "vm": { "driver": "qemu", "reason": "...", "vcpus": 1, "memory": 268435456, "cid": 3, "kernel": "6.1.0-56-cloud-amd64",
  *             "processes": [ { "name": "qemu", "pid": 124, "startTicks": 0 } ] },
  *     "containers": [ { "name": "web", "id": "web-0", "image": "localhost/x:latest", "digest": "sha256:...", "init": false,
- *             "sidecar": false, "tty": false, "state": "Waiting|Running|Terminated", "reason": "", "restarts": 0,
- *             "startedNs": 0, "finishedNs": 0, "exitCode": 0 } ],
+ *             "sidecar": false, "tty": false, "state": "Waiting|Running|Terminated", "reason": "", "message": "", "restarts": 0,
+ *             "startedNs": 0, "finishedNs": 0, "exitCode": 0,
+ *             "last": null or { "reason": "OOMKilled", "message": "", "exitCode": 137, "startedNs": 0, "finishedNs": 0 } } ],
  *     "ports": [ { "hostIP": "127.0.0.1", "hostPort": 8080, "containerPort": 80, "protocol": "TCP", "container": "web" } ],
  *     "volumes": [ { "name": "data", "kind": "emptyDir|hostPath|files|memory", "path": "..." } ],
  *     "netns": "/run/netns/x",

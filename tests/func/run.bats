@@ -310,12 +310,32 @@ teardown() { assert_clean; }
 		    command: [sh, -c, "nproc; cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max; tail /dev/zero"]
 		    resources: {limits: {cpu: 1500m, memory: 32Mi}}
 	Y
-	run "$PODVM" run -q p.yaml
+	run --separate-stderr "$PODVM" run -q p.yaml
 	echo "$output"
 	[ "$status" -eq 137 ]
 	[ "${lines[0]}" = "[main] 2" ]
 	[ "${lines[1]}" = "[main] 33554432" ]
 	[ "${lines[2]}" = "[main] 150000 100000" ]
+	[[ "$stderr" == *"podvm: container main: ended with exit code 137 (OOMKilled)" ]]
+}
+
+@test "a restart is announced, with its reason; inspect has how the instance before it ended" {
+	pod again OnFailure "{name: main, image: $IMAGE, command: [sh, -c, 'test -e /d/over && exec sleep 1000; touch /d/over; tail /dev/zero'], resources: {limits: {memory: 32Mi}}, volumeMounts: [{name: d, mountPath: /d}]}"
+	echo "  volumes: [{name: d, emptyDir: {}}]" >>again.yaml
+	"$PODVM" run -q again.yaml 2>err &
+	wait_for 120 bash -c "'$PODVM' inspect again | jq -e '.containers[0] | .state == \"Running\" and .restarts == 1'"
+	cat err
+	grep -qx 'podvm: container main: ended with exit code 137 (OOMKilled); restarts at once' err
+	"$PODVM" inspect again >state
+	jq -e '.containers[0].last | .reason == "OOMKilled" and .exitCode == 137 and .finishedAt >= .startedAt' state
+	jq -e '.containers[0] | .exitCode == 0 and .reason == "" and .finishedAt == null' state
+	# One clock and one form for all of them, and in order.
+	jq -e '[.. | objects | to_entries[] | select(.key | test("At$")) | .value // empty] | length > 9 and
+		all(test("^20[0-9-]{8}T[0-9:]{8}[.][0-9]{9}Z$"))' state
+	jq -e '.createdAt as $from | .containers[0].startedAt as $to | .timings | all(.startedAt >= $from and .startedAt <= $to)' state
+	run ! grep -E '(Ns|Ticks)"' state
+	"$PODVM" stop -t 0 again
+	wait
 }
 
 @test "a published port is reached from the host" {
@@ -522,14 +542,22 @@ was_told() { "$PODVM" logs --all unread | grep -q "podvm.*$1"; }
 	pod never Always "{name: main, image: $IMAGE, command: [nosuch]}"
 	run --separate-stderr "$PODVM" run -d never.yaml
 	[ "$status" -eq 0 ]
-	[ "$stderr" = "podvm: container main: executable file 'nosuch' not found in \$PATH; 'podvm logs --all $output' tells more" ]
+	[ "$stderr" = "podvm: container main: executable file 'nosuch' not found in \$PATH; restarts at once; 'podvm logs --all $output' tells more" ]
 	"$PODVM" rm -f never
+	sed -i 's/Always/Never/' never.yaml
+	run --separate-stderr "$PODVM" run -d never.yaml
+	[ "$status" -eq 0 ]
+	[ "$stderr" = "podvm: container main: executable file 'nosuch' not found in \$PATH; 'podvm logs --all $output' tells more" ]
+	wait_for 60 bash -c "'$PODVM' ps -a | grep -q 'never.*Failed (1, StartError)'"
+	[ "$("$PODVM" inspect never | jq -r .message)" = "container main: executable file 'nosuch' not found in \$PATH" ]
+	"$PODVM" inspect never | jq -e '.containers[0] | .reason == "StartError" and .exitCode == 128 and .startedAt == null and (.message | test("not found"))'
+	"$PODVM" rm never
 	pod init Always "$(sh_container main 'sleep 1000')"
 	sed -i "s/^  containers:/  initContainers: [{name: first, image: \"${IMAGE//\//\\/}\", command: [sh, -c, 'exit 9']}]\n  containers:/" init.yaml
 	cat init.yaml
 	run --separate-stderr "$PODVM" run -d init.yaml
 	[ "$status" -eq 0 ]
-	[ "$stderr" = "podvm: container first: ended with exit code 9 (Error); 'podvm logs --all $output' tells more" ]
+	[ "$stderr" = "podvm: container first: ended with exit code 9 (Error); restarts at once; 'podvm logs --all $output' tells more" ]
 	[ "$("$PODVM" inspect init | jq -r .phase)" = Initializing ]
 	"$PODVM" rm -f init
 }
