@@ -34,6 +34,7 @@ struct virtio_ops {
 	uint64_t features;   /* device bits; the transport adds VERSION_1, EVENT_IDX, INDIRECT_DESC */
 	unsigned n_queues;   /* <= VIRTIO_QUEUES_MAX */
 	uint16_t queue_size; /* entries offered for a queue where the transport decides; 0: QUEUE_SIZE_DEFAULT */
+	unsigned n_vectors;  /* MSI-X vectors offered; 0: one for each queue and one for changes of the configuration */
 	uint32_t config_len;
 	/*
 	 * Copies [off, off+len) of config space, checked against config_len by the caller. NULL when config_len is 0.

@@ -558,6 +558,7 @@ int fs_new(struct fs **ret, struct loop *loop, const struct fs_options *opts, st
 		.device_id = 26,
 		.name = "fs",
 		.n_queues = 1 + opts->n_request_queues,
+		.n_vectors = 2,
 		.config_len = sizeof(struct config),
 		.config_read = fs_config_read,
 		.activate = fs_activate,

@@ -213,6 +213,29 @@ static void frames_to_the_host(void **state)
 	end(w);
 }
 
+/* Both queues have one MSI-X vector, so what is shown to the driver at once interrupts it once. */
+static void an_answer_comes_with_the_turn_that_sent(void **state)
+{
+	static const uint8_t frame[HDR + 60];
+	struct world *w = started(0);
+	uint8_t got[sizeof(frame)];
+	uint16_t head;
+	uint32_t len;
+
+	assert_int_equal(net_dev(w->net)->ops->n_vectors, 2);
+	offer(w, 60, 1536);
+	host_sends(w, 7, 60);
+	assert_false(drv_used(&w->rig.q[RX], &head, &len));
+	assert_true(rig_add(&w->rig, TX, frame, sizeof(frame), 0, NULL) >= 0);
+	assert_int_equal(rig_kick(&w->rig, TX), 0);
+	assert_int_equal(recv(w->host, got, sizeof(got), 0), sizeof(frame));
+	/* No turn of the loop in between. */
+	assert_true(drv_used(&w->rig.q[TX], &head, &len));
+	assert_true(drv_used(&w->rig.q[RX], &head, &len));
+	assert_int_equal(len, HDR + 60);
+	end(w);
+}
+
 static void hostile_frames_are_dropped(void **state)
 {
 	static const struct {
@@ -432,6 +455,7 @@ int main(void)
 		cmocka_unit_test(without_merging_a_chain_is_a_frame),
 		cmocka_unit_test(small_queues_work),
 		cmocka_unit_test(frames_to_the_host),
+		cmocka_unit_test(an_answer_comes_with_the_turn_that_sent),
 		cmocka_unit_test(hostile_frames_are_dropped),
 		cmocka_unit_test(too_many_pieces_are_dropped),
 		cmocka_unit_test(a_full_tap_holds_the_guest),

@@ -243,7 +243,7 @@ int virtio_pci_new(struct virtio_pci **ret, struct pci_bus *bus, unsigned slot, 
 	vp->ctx = ctx;
 	pci_dev_init(&vp->pci, &pci_id, &pci_ops);
 	pci_dev_bar(&vp->pci, bar_gpa, VIRTIO_PCI_BAR_SIZE);
-	msix_init(&vp->msix, dev->ops->n_queues + 1, &msix_ops, vp);
+	msix_init(&vp->msix, dev->ops->n_vectors ? dev->ops->n_vectors : dev->ops->n_queues + 1, &msix_ops, vp);
 	add_caps(vp);
 	vp_reset_registers(vp);
 	dev->mem = mem;

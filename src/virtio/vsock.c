@@ -316,6 +316,7 @@ static const struct virtio_ops ops = {
 	.name = "vsock",
 	.features = F_STREAM,
 	.n_queues = VSOCK_N_QUEUES,
+	.n_vectors = 2,
 	.config_len = 8,
 	.config_read = config_read,
 	.activate = activate,
