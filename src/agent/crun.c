@@ -96,7 +96,8 @@ static const char *name_in(const char *said, const char *prefix, const char *suf
 
 void crun_explain(struct err *err, const char *what, const char *said, const char *program)
 {
-	static const char open_failed[] = "open executable: ";
+	/* crun's own EPERM for what may be executed (or searched) and is no regular file; "" is then the first folder of $PATH. */
+	static const char open_failed[] = "open executable: ", no_file[] = "open executable: Operation not permitted";
 	const char *name;
 	int n;
 
@@ -105,6 +106,11 @@ void crun_explain(struct err *err, const char *what, const char *said, const cha
 			memchr(name, '/', (size_t)n) ? "" : " in $PATH");
 	else if ((name = name_in(said, "chdir `", "`: ", &n)))
 		(void)err_set(err, ENOTDIR, "working folder '%.*s': %s", n, name, name + n + 3);
+	else if (str_eq(said, no_file) && program && !*program)
+		(void)err_set(err, ENOENT, "executable file '' not found in $PATH");
+	else if (str_eq(said, no_file))
+		(void)err_set(err, EACCES, "'%s' cannot be executed: it is a directory or a special file",
+			program ? program : "");
 	else if (str_has_prefix(said, open_failed))
 		(void)err_set(
 			err, EACCES, "'%s' cannot be executed: %s", program ? program : "", said + strlen(open_failed));

@@ -14,7 +14,8 @@
 struct cmd_option {
 	const char *name; /* long option without dashes */
 	char letter;	  /* short option or 0; not 'h' */
-	const char *arg;  /* placeholder of its value, "NAME", or its values, "auto|qemu"; NULL: a flag */
+	const char *
+		arg; /* placeholder of its value, "FILE" (bash completes it: help.c), or its values, "auto|qemu"; NULL: a flag */
 	const char *help; /* one line */
 };
 

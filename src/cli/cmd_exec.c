@@ -591,7 +591,7 @@ const struct cmd cmd_exec = {
 	.needs_root = true,
 	.options_first = true,
 	.options = {{"interactive", 'i', NULL, "pass standard input on"}, {"tty", 't', NULL, "with a terminal"},
-		{"container", 'c', "NAME", "in this container"},
+		{"container", 'c', "CONTAINER", "in this container"},
 		{"env", 'e', "NAME=VALUE", "set a variable, besides the container's own; may be repeated"},
 		{"workdir", 'w', "DIR", "in this folder"},
 		{"user", 'u', "USER[:GROUP]", "as this user, by name or number"}},

@@ -127,12 +127,6 @@ void help_print_all(FILE *f)
 		f);
 }
 
-void help_print_group(const char *group, FILE *f)
-{
-	(void)fprintf(f, "Usage: podvm %s COMMAND [OPTION]... [ARGUMENT]...\n\nCommands:\n", group);
-	print_commands(group, f);
-}
-
 static void format_option(char dst[64], const struct cmd_option *o)
 {
 	(void)snprintf(dst, 64, "%c%c%s--%s%s%s", o->letter ? '-' : ' ', o->letter ? o->letter : ' ',
@@ -164,17 +158,12 @@ static void print_options(const struct cmd *cmd, FILE *f)
 	}
 }
 
-void help_print(const struct cmd *cmd, FILE *f)
+/* At most `max` of the command's examples. */
+static void print_examples(const struct cmd *cmd, size_t max, FILE *f)
 {
 	const char *p = cmd->examples ? cmd->examples : "";
 
-	(void)fprintf(f, "podvm %s: %s\n\nUsage: podvm %s [OPTION]...%s%s\n\n", cmd->name, cmd->summary, cmd->name,
-		*cmd->args ? " " : "", cmd->args);
-	text_wrap(f, cmd->description, 0, WIDTH);
-	(void)fputs("\nOptions:\n", f);
-	print_options(cmd, f);
-	(void)fputs("\nExamples:\n", f);
-	while (*p) {
+	for (size_t i = 0; *p && i < max; i++) {
 		size_t line = strcspn(p, "\n"), command = strcspn(p, "\t");
 
 		(void)fprintf(f, "  %.*s\n", (int)MIN_OF(command, line), p);
@@ -182,6 +171,29 @@ void help_print(const struct cmd *cmd, FILE *f)
 			(void)fprintf(f, "      %.*s\n", (int)(line - command - 1), p + command + 1);
 		p += line + (p[line] == '\n');
 	}
+}
+
+void help_print_group(const char *group, FILE *f)
+{
+	const char *rest;
+
+	(void)fprintf(f, "Usage: podvm %s COMMAND [OPTION]... [ARGUMENT]...\n\nCommands:\n", group);
+	print_commands(group, f);
+	(void)fputs("\nExamples:\n", f);
+	for (size_t i = 0; cmd_table[i]; i++)
+		if (first_word(cmd_table[i]->name, group, &rest))
+			print_examples(cmd_table[i], 1, f);
+}
+
+void help_print(const struct cmd *cmd, FILE *f)
+{
+	(void)fprintf(f, "podvm %s: %s\n\nUsage: podvm %s [OPTION]...%s%s\n\n", cmd->name, cmd->summary, cmd->name,
+		*cmd->args ? " " : "", cmd->args);
+	text_wrap(f, cmd->description, 0, WIDTH);
+	(void)fputs("\nOptions:\n", f);
+	print_options(cmd, f);
+	(void)fputs("\nExamples:\n", f);
+	print_examples(cmd, SIZE_MAX, f);
 }
 
 /* ---- man pages (man(7)) ---- */
@@ -328,9 +340,10 @@ void help_print_man(const struct cmd *cmd, FILE *f)
 
 /* ---- bash completion ---- */
 
-static void completion_words(FILE *f)
+/* The words that may stand where `var` has what stood before: commands, and behind a group's word the group's. */
+static void completion_words(FILE *f, const char *var)
 {
-	(void)fputs("\tcase $cmd in\n\t'') words='", f);
+	(void)fprintf(f, "\tcase $%s in\n\t'') words='", var);
 	for (size_t i = 0; cmd_table[i]; i++) {
 		const char *name = cmd_table[i]->name;
 		size_t n = strcspn(name, " ");
@@ -372,40 +385,56 @@ static void completion_options(FILE *f)
 	(void)fputs("\tesac\n", f);
 }
 
-/* What may follow an option whose value is one of a few words. */
+/* What the value of an option may be, by its placeholder; "": nothing is known. */
+static const char *value_kind(const char *placeholder)
+{
+	static const struct {
+		const char *placeholder, *kind;
+	} kinds[] = {{"CONTAINER", "container"}, {"FILE", "file"}, {"PATH", "file"}, {"PROGRAM", "file"},
+		{"FOLDER", "file"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (str_eq(kinds[i].placeholder, placeholder))
+			return kinds[i].kind;
+	return "";
+}
+
+/* For "$cmd $w", an option: whether a value follows, what kind of value, and its words where they are few. */
 static void completion_values(FILE *f)
 {
-	(void)fputs("\tcase \"$cmd ${COMP_WORDS[COMP_CWORD - 1]}\" in\n", f);
+	(void)fputs("\t\tcase \"$cmd $w\" in\n", f);
 	for (size_t i = 0; cmd_table[i]; i++) {
 		const char *name = cmd_table[i]->name;
 		const struct cmd_option *o;
 
 		for (size_t k = 0; (o = option_at(cmd_table[i], k)); k++) {
-			if (!o->arg || !strchr(o->arg, '|'))
+			if (!o->arg)
 				continue;
-			(void)fprintf(
-				f, "\t'%s --%s' | '%s -%c') words='", name, o->name, name, o->letter ? o->letter : '-');
-			for (const char *p = o->arg; *p; p++)
+			(void)fprintf(f, "\t\t'%s --%s'", name, o->name);
+			if (o->letter)
+				(void)fprintf(f, " | '%s -%c'", name, o->letter);
+			(void)fprintf(f, ") value=1 vkind='%s' vwords='", value_kind(o->arg));
+			for (const char *p = strchr(o->arg, '|') ? o->arg : ""; *p; p++)
 				(void)fputc(*p == '|' ? ' ' : *p, f);
 			(void)fputs("' ;;\n", f);
 		}
 	}
-	(void)fputs("\tesac\n", f);
+	(void)fputs("\t\tesac\n", f);
 }
 
-void help_print_completion(FILE *f)
+/* What stands before the cursor: the command, the first argument, all of them, and whether a value is missing. */
+static void completion_scan(FILE *f)
 {
 	const char *p = "";
 
-	(void)fputs("# bash completion for podvm, made by 'podvm completion bash'.\n"
-		    "_podvm() {\n"
-		    "\tlocal cur=${COMP_WORDS[COMP_CWORD]} cmd= words= kind= opts= i w\n"
-		    "\tCOMPREPLY=()\n"
-		    "\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
+	(void)fputs("\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
 		    "\t\tw=${COMP_WORDS[i]}\n"
-		    "\t\t[[ $w == -* ]] && continue\n"
-		    "\t\tif [[ -z $cmd ]]; then cmd=$w\n",
+		    "\t\t[[ $w == = ]] && continue # --option=value comes in three words\n"
+		    "\t\t[[ -n $value ]] && { value=; continue; }\n"
+		    "\t\tif [[ $w == -* ]]; then\n",
 		f);
+	completion_values(f);
+	(void)fputs("\t\telif [[ -z $cmd ]]; then cmd=$w\n", f);
 	for (size_t i = 0; cmd_table[i]; i++) {
 		const char *name = cmd_table[i]->name;
 		size_t n = strcspn(name, " ");
@@ -415,20 +444,47 @@ void help_print_completion(FILE *f)
 		p = name;
 		(void)fprintf(f, "\t\telif [[ $cmd == %.*s ]]; then cmd+=\" $w\"\n", (int)n, name);
 	}
-	(void)fputs("\t\tfi\n\tdone\n", f);
-	completion_words(f);
-	completion_options(f);
-	completion_values(f);
-	(void)fputs("\tif [[ -n $words ]]; then COMPREPLY=($(compgen -W \"$words\" -- \"$cur\")); return; fi\n"
-		    "\tif [[ $cur == -* ]]; then COMPREPLY=($(compgen -W \"$opts\" -- \"$cur\")); return; fi\n"
-		    "\tcase $kind in\n"
-		    "\tpod) COMPREPLY=($(compgen -W \"$(podvm ps -a --names 2>/dev/null)\" -- \"$cur\")) ;;\n"
-		    "\timage) COMPREPLY=($(compgen -W \"$(podvm image ls -q 2>/dev/null)\" -- \"$cur\")) ;;\n"
-		    "\tfile) COMPREPLY=($(compgen -f -- \"$cur\")); compopt -o filenames 2>/dev/null ;;\n"
-		    "\tcommand) cmd=; words=",
+	(void)fputs("\t\telse args+=${args:+ }$w first=${first:-$w}\n"
+		    "\t\tfi\n"
+		    "\tdone\n"
+		    "\t[[ $cur == = ]] && cur=\n",
 		f);
-	(void)fputs("\"$(podvm help --names 2>/dev/null)\"; COMPREPLY=($(compgen -W \"$words\" -- \"$cur\")) ;;\n"
+}
+
+/* Where another command's line begins, ours has nothing to offer. */
+static void completion_ends(FILE *f)
+{
+	for (size_t i = 0; cmd_table[i]; i++)
+		if (cmd_table[i]->options_first)
+			(void)fprintf(f, "\t[[ $cmd == '%s' && -n $first ]] && return\n", cmd_table[i]->name);
+}
+
+void help_print_completion(FILE *f)
+{
+	(void)fputs(
+		"# bash completion for podvm, made by 'podvm completion bash'.\n"
+		"_podvm() {\n"
+		"\tlocal cur=${COMP_WORDS[COMP_CWORD]} cmd= words= kind= opts= args= first= value= vkind= vwords= i w\n"
+		"\tCOMPREPLY=()\n",
+		f);
+	completion_scan(f);
+	completion_ends(f);
+	completion_words(f, "cmd");
+	completion_options(f);
+	(void)fputs("\tif [[ -n $value ]]; then kind=$vkind words=$vwords\n"
+		    "\telif [[ -z $words && $cur == -* ]]; then words=$opts\n"
+		    "\telif [[ $kind == command ]]; then\n",
+		f);
+	completion_words(f, "args");
+	(void)fputs("\tfi\n"
+		    "\tif [[ -n $words ]]; then COMPREPLY=($(compgen -W \"$words\" -- \"$cur\")); return; fi\n"
+		    "\tcase $kind in\n"
+		    "\tpod) words=$(podvm ps -a --names 2>/dev/null) ;;\n"
+		    "\tcontainer) words=$(podvm ps -a --containers ${first:+\"$first\"} 2>/dev/null) ;;\n"
+		    "\timage) words=$(podvm image ls -q 2>/dev/null) ;;\n"
+		    "\tfile) COMPREPLY=($(compgen -f -- \"$cur\")); compopt -o filenames 2>/dev/null; return ;;\n"
 		    "\tesac\n"
+		    "\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
 		    "}\n"
 		    "complete -F _podvm podvm\n",
 		f);

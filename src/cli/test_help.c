@@ -17,9 +17,19 @@ static const struct cmd one = {
 	.description = "First paragraph - with a dash.\n\n.begins with a dot and a \\ backslash",
 	.examples = "podvm one x\twhat it does\n",
 	.completes = "pod",
-	.options = {{"all", 'a', NULL, "everything"}, {"size", 0, "N", "how much"},
-		{"kind", 'k', "tall|wide", "which"}},
+	.options = {{"all", 'a', NULL, "everything"}, {"size", 0, "N", "how much"}, {"kind", 'k', "tall|wide", "which"},
+		{"container", 'c', "CONTAINER", "where"}},
 };
+static const struct cmd help = {
+	.name = "help", .args = "", .summary = "s", .description = "d", .examples = "", .completes = "command"};
+static const struct cmd in = {.name = "in",
+	.args = "POD COMMAND",
+	.summary = "s",
+	.description = "d",
+	.examples = "",
+	.completes = "pod",
+	.options_first = true,
+	.options = {{"container", 'c', "CONTAINER", "where"}}};
 static const struct cmd group_ls = {.name = "group ls",
 	.args = "",
 	.summary = "lists",
@@ -28,7 +38,7 @@ static const struct cmd group_ls = {.name = "group ls",
 	.completes = ""};
 static const struct cmd group_rm = {
 	.name = "group rm", .args = "X", .summary = "removes", .description = "d", .examples = "", .completes = "file"};
-const struct cmd *const cmd_table[] = {&one, &group_ls, &group_rm, NULL};
+const struct cmd *const cmd_table[] = {&one, &group_ls, &group_rm, &help, &in, NULL};
 
 static char *text;
 static size_t text_len;
@@ -78,9 +88,9 @@ static void help_shows_all_that_is_described(void **state)
 {
 	collect(help_print, &one);
 	assert_non_null(strstr(text, "Usage: podvm one [OPTION]... FILE\n"));
-	assert_non_null(strstr(text, "  -a, --all              everything\n"));
-	assert_non_null(strstr(text, "      --size N           how much\n"));
-	assert_non_null(strstr(text, "  -h, --help             show this help\n"));
+	assert_non_null(strstr(text, "  -a, --all                   everything\n"));
+	assert_non_null(strstr(text, "      --size N                how much\n"));
+	assert_non_null(strstr(text, "  -h, --help                  show this help\n"));
 	assert_non_null(strstr(text, "  podvm one x\n      what it does\n"));
 }
 
@@ -109,7 +119,8 @@ static void completes(const char *line, const char *want)
 	help_print_completion(p);
 	(void)fclose(p);
 	(void)snprintf(command, sizeof(command),
-		"bash -c '%s\npodvm() { [[ $* == \"ps -a --names\" ]] && echo pod-a pod-b; }\nCOMP_WORDS=(%s); "
+		"bash -c '%s\npodvm() { case $* in ps\\ -a\\ --names) echo pod-a pod-b ;; ps\\ -a\\ --containers*) "
+		"echo any${4:+-of-$4} ;; esac; }\nCOMP_WORDS=(%s); "
 		"COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _podvm; echo \"${COMPREPLY[*]}\"'",
 		"eval \"$PODVM_COMPLETION\"", line);
 	setenv("PODVM_COMPLETION", text, 1);
@@ -123,15 +134,50 @@ static void completes(const char *line, const char *want)
 
 static void bash_completes(void **state)
 {
-	completes("podvm \"\"", "one group");
+	completes("podvm \"\"", "one group help in");
 	completes("podvm gr", "group");
 	completes("podvm group \"\"", "ls rm");
-	completes("podvm one --", "--all --size --kind --help");
+	completes("podvm one --", "--all --size --kind --container --help");
 	completes("podvm one --kind \"\"", "tall wide");
 	completes("podvm one -k w", "wide");
 	completes("podvm one pod-b", "pod-b");
 	completes("podvm one \"\"", "pod-a pod-b");
 	completes("podvm group rm --h", "--help");
+	completes("podvm help \"\"", "one group help in");
+	completes("podvm help group \"\"", "ls rm");
+	completes("podvm help one \"\"", "");
+	completes("podvm help group ls \"\"", "");
+}
+
+static void bash_completes_the_values_of_options(void **state)
+{
+	completes("podvm one pod-b -c \"\"", "any-of-pod-b");
+	completes("podvm one pod-b --container \"\"", "any-of-pod-b");
+	completes("podvm one pod-b --container = \"a\"", "any-of-pod-b");
+	completes("podvm one pod-b --container =", "any-of-pod-b");
+	completes("podvm one -c \"\"", "any");
+	completes("podvm one -c any \"\"", "pod-a pod-b");
+	completes("podvm one --container = any \"\"", "pod-a pod-b");
+	completes("podvm one --kind wide pod-a -c \"\"", "any-of-pod-a");
+	completes("podvm one --size \"\"", "");
+	completes("podvm one --kind = t", "tall");
+	completes("podvm in -c \"\"", "any");
+	completes("podvm in -c any p", "pod-a pod-b");
+	completes("podvm in pod-a \"\"", "");
+	completes("podvm in pod-a -- -", "");
+}
+
+static void help_of_a_group_has_examples(void **state)
+{
+	FILE *f;
+
+	free(text);
+	text = NULL;
+	f = open_memstream(&text, &text_len);
+	help_print_group("group", f);
+	(void)fclose(f);
+	assert_non_null(strstr(text, "  group ls   lists\n"));
+	assert_non_null(strstr(text, "Examples:\n  podvm group ls\n"));
 }
 
 static int teardown(void **state)
@@ -148,6 +194,8 @@ int main(void)
 		cmocka_unit_test(help_shows_all_that_is_described),
 		cmocka_unit_test(man_pages_are_roff),
 		cmocka_unit_test(bash_completes),
+		cmocka_unit_test(bash_completes_the_values_of_options),
+		cmocka_unit_test(help_of_a_group_has_examples),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, teardown);

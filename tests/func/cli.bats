@@ -42,6 +42,13 @@ setup() {
 	[[ "${lines[1]}" == *web*"$ID"*Running* ]]
 	[ "$("$PODVM" ps -q)" = "$ID" ]
 	"$PODVM" ps --json | jq -e '.[0].name == "web"'
+	[ "$("$PODVM" ps --containers)" = $'main\nother' ]
+	[ "$("$PODVM" ps -c web web)" = $'main\nother' ]
+	[ "$("$PODVM" ps -q "${ID:0:6}")" = "$ID" ]
+	run --separate-stderr "$PODVM" ps web nosuch
+	[ "$status" -eq 1 ]
+	[ -z "$output" ]
+	[[ "$stderr" == "podvm: no pod 'nosuch'"* ]]
 }
 
 @test "logs: by container, all of one timeline, tail, follow" {
@@ -74,6 +81,11 @@ setup() {
 	run "$PODVM" exec web -- /etc/hosts
 	[ "$status" -eq 126 ]
 	[ "$output" = "podvm: container 'main' of pod 'web': '/etc/hosts' cannot be executed: Permission denied" ]
+	run "$PODVM" exec web -- /etc
+	[ "$status" -eq 126 ]
+	[ "$output" = "podvm: container 'main' of pod 'web': '/etc' cannot be executed: it is a directory or a special file" ]
+	run -127 "$PODVM" exec web -- ''
+	[ "$output" = "podvm: container 'main' of pod 'web': executable file '' not found in \$PATH" ]
 	run "$PODVM" exec -w /nosuch web -- pwd
 	[ "$status" -eq 126 ]
 	[ "$output" = "podvm: container 'main' of pod 'web': working folder '/nosuch': No such file or directory" ]
@@ -194,6 +206,7 @@ setup() {
 		"$PODVM" $c --help | grep -qi example
 	done
 	"$PODVM" completion bash | bash -n
+	"$PODVM" help image | grep -q '^  podvm image pull '
 	"$PODVM" man | head -n 5 | grep -q '^\.TH'
 	[[ "$("$PODVM" version)" == *podvm* ]]
 }

@@ -243,7 +243,7 @@ ended() { exec {LOCK}<&-; }
 	usage "*unknown option '-z'*" ps -z
 	usage "*option '--tail' needs a value*" logs web --tail
 	usage "*option '--all' takes no value*" ps --all=1
-	usage "*one argument too many*" ps web
+	usage "*one argument too many*" version web
 	usage "*give the command to run*" exec web
 	usage "*give NAME=VALUE*" exec -e A web ls
 	usage "*absolute path*" exec -w x web ls
