@@ -22,6 +22,7 @@
 #include "kube/kube.h"
 #include "pod/net.h"
 #include "pod/pod.h"
+#include "pod/sandbox.h"
 #include "pod/state.h"
 #include "pod/storage.h"
 
@@ -80,7 +81,8 @@ static int load(struct run *run, struct err *err)
 		.host_ip = "127.0.0.1",
 		.pod_ip = run->pod_ip,
 		.default_cpu_milli = 1000,
-		.default_memory = UINT64_C(512) << 20};
+		.default_memory = UINT64_C(512) << 20,
+		.max_memory = SANDBOX_CONTAINERS_MAX};
 	size_t len;
 	int r = read_input(run->file, &yaml, &len, err);
 

@@ -54,6 +54,7 @@ struct kube_volume {
 	uint64_t size_limit; /* bytes; 0: none */
 	/* hostPath */
 	char *host_path;
+	char *where; /* "FILE:LINE: FIELD.PATH" of it, for messages */
 	enum kube_host_path host_type;
 	/* files */
 	struct kube_file *files;
@@ -72,7 +73,8 @@ struct kube_port {
 	uint16_t container_port;
 	uint16_t host_port; /* 0: not given */
 	enum kube_protocol protocol;
-	char *name; /* "" for none */
+	char *name;  /* "" for none */
+	char *where; /* "FILE:LINE: FIELD.PATH", for messages */
 };
 
 struct kube_id { /* an optional number */
@@ -160,6 +162,7 @@ struct kube_context {	 /* what fieldRef needs from outside the file */
 	const char *uid; /* used when metadata.uid is absent */
 	const char *node_name, *host_ip, *pod_ip;
 	uint64_t default_cpu_milli, default_memory; /* resourceFieldRef without a limit */
+	uint64_t max_memory;			    /* bytes that the containers may have in all; 0: no bound */
 };
 
 /*

@@ -48,6 +48,12 @@ int load_error_of(struct loader *l, const struct tree_node *parent, const char *
 	return error_at(l, parent->line, tree_path_of(parent, member).s, what);
 }
 
+int load_where(struct loader *l, char **ret, const struct tree_node *at)
+{
+	*ret = pool_printf(l->mem, "%.120s:%u: %s", l->file, at->line, tree_path(at).s);
+	return *ret ? 0 : load_no_memory(l);
+}
+
 int load_no_memory(struct loader *l)
 {
 	if (l->mem && l->mem->full)
@@ -305,6 +311,8 @@ static int load_pod(struct loader *l, struct tree_node *doc)
 		r = load_dns(l, spec);
 	if (r == 0)
 		r = load_containers(l, spec);
+	if (r == 0)
+		r = load_check_memory(l, spec);
 	if (r == 0)
 		r = load_volumes(l, spec);
 	for (size_t i = 0; r == 0 && i < l->pod->n_containers; i++) {

@@ -61,6 +61,8 @@ int load_error(struct loader *l, const struct tree_node *at, const char *fmt, ..
 int load_error_of(struct loader *l, const struct tree_node *parent, const char *member, const char *fmt, ...)
 	printf_like(4, 5);
 int load_no_memory(struct loader *l);
+/* "FILE:LINE: PATH", for errors that only show when the pod is made. The pod's. */
+int load_where(struct loader *l, char **ret, const struct tree_node *at) must_check;
 /* Adds a line to the pod's notes. 0 or -ENOMEM. */
 int load_note(struct loader *l, const struct tree_node *at, const char *fmt, ...) printf_like(3, 4);
 
@@ -107,6 +109,8 @@ int load_pod_settings(struct loader *l, struct tree_node *spec) must_check; /* l
 int load_dns(struct loader *l, struct tree_node *spec) must_check;	    /* load_dns.c: hostname, DNS, aliases */
 /* Names, images, ports, resources, security, of all containers. */
 int load_containers(struct loader *l, struct tree_node *spec) must_check; /* load_container.c */
+/* What they ask for together is not more than the context's max_memory. */
+int load_check_memory(struct loader *l, struct tree_node *spec) must_check; /* load_container.c */
 /* What needs volumes and the other containers: environment, command, mounts. */
 int load_container_rest(struct loader *l, struct kube_container *c, struct tree_node *n) must_check; /* load_env.c */
 int load_mounts(struct loader *l, struct kube_container *c, struct tree_node *n) must_check;	     /* load_mount.c */

@@ -119,10 +119,13 @@ static int load_port(struct loader *l, struct kube_container *c, struct tree_nod
 	struct kube_port *p = &c->ports[c->n_ports];
 	const char *name = load_str(n, "name"), *wrong = name ? value_check_port_name(name) : NULL;
 	const struct kube_container *other;
+	struct tree_node *host_port = load_get(n, "hostPort");
 	int r = load_copy(l, &p->name, name, "");
 
 	if (wrong)
 		return load_error(l, load_get(n, "name"), "%s %s", tree_quote(name, strlen(name)).s, wrong);
+	if (r == 0)
+		r = load_where(l, &p->where, host_port ? host_port : load_get(n, "containerPort"));
 	if (r < 0)
 		return r;
 	for (size_t i = 0; name && i < c->n_ports; i++)
@@ -134,8 +137,8 @@ static int load_port(struct loader *l, struct kube_container *c, struct tree_nod
 	p->protocol = protocol_of(load_str(n, "protocol"));
 	other = find_publisher(l, c, p);
 	if (other && p->host_port)
-		return load_error(l, load_get(n, "hostPort"), "port %u is taken by container %s; use another",
-			p->host_port, other->name);
+		return load_error(
+			l, host_port, "port %u is taken by container %s; use another", p->host_port, other->name);
 	if (other)
 		return load_note(l, n, "port %u is published for container %s already", p->container_port, other->name);
 	c->n_ports++;
@@ -310,4 +313,38 @@ int load_containers(struct loader *l, struct tree_node *spec)
 		for (size_t i = 0; r == 0 && lists[k] && i < lists[k]->n; i++)
 			r = load_container(l, spec, lists[k]->items[i], k == 0);
 	return r;
+}
+
+/* ---- the sum ---- */
+
+static struct tree_node *memory_node(struct tree_node *resources)
+{
+	struct tree_node *limit = load_get(load_get(resources, "limits"), "memory");
+
+	return limit ? limit : load_get(load_get(resources, "requests"), "memory");
+}
+
+int load_check_memory(struct loader *l, struct tree_node *spec)
+{
+	const struct kube_pod *pod = l->pod;
+	struct tree_node *at = memory_node(load_get(spec, "resources"));
+	uint64_t most = 0, sum;
+	unsigned cpus;
+
+	kube_pod_size(pod, &cpus, &sum);
+	if (!l->ctx->max_memory || sum <= l->ctx->max_memory)
+		return 0;
+	/* The pod's own limit counts first; else the largest share is the one to look at. */
+	for (size_t i = 0; !pod->resources.memory_limit && i < pod->n_containers; i++) {
+		const struct kube_resources *r = &pod->containers[i].resources;
+		uint64_t share = r->memory_limit ? r->memory_limit : r->memory_request;
+
+		if (share <= most)
+			continue;
+		most = share;
+		at = memory_node(load_get(l->container_nodes[i], "resources"));
+	}
+	return load_error(l, at ? at : spec,
+		"the pod's containers ask for %llu MiB in all, and a VM has %llu MiB for them at most; ask for less",
+		(unsigned long long)(sum >> 20), (unsigned long long)(l->ctx->max_memory >> 20));
 }

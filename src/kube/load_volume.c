@@ -263,6 +263,8 @@ static int load_host_path(struct loader *l, struct kube_volume *v, struct tree_n
 		return load_error(l, load_get(source, "type"),
 			"a host's %s does not work inside of a VM; share files, or publish a port",
 			str_eq(type, "Socket") ? "socket" : "device");
+	if (load_where(l, &v->where, load_get(source, "path")) < 0)
+		return -ENOMEM;
 	return load_copy(l, &v->host_path, path, "");
 }
 

@@ -9,6 +9,7 @@
 #include "kube/schema.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -174,10 +175,12 @@ static int check_string(const struct check *c, const struct schema_field *f, con
 		c, n->line, tree_path(n), "unknown value %s; use one of %s", tree_quote(n->text, n->len).s, allowed);
 }
 
-/* 1e3 and 2.0 are whole numbers to Kubernetes. */
+/* 1e3 and 2.0 are whole numbers to Kubernetes. So are all that a double can hold beyond 2^53, but they fit no field. */
 static bool is_whole(double d)
 {
-	return d > -9e15 && d < 9e15 && d == (double)(int64_t)d;
+	if (d > -9e15 && d < 9e15)
+		return d == (double)(int64_t)d;
+	return d > -INFINITY && d < INFINITY;
 }
 
 static int check_int(const struct check *c, const struct schema_field *f, const struct tree_node *n)
@@ -188,7 +191,7 @@ static int check_int(const struct check *c, const struct schema_field *f, const 
 	if (n->kind != TREE_INT && !(n->kind == TREE_FLOAT && is_whole(n->number)))
 		return wrong_type(c, n, "a whole number");
 	if (n->kind == TREE_FLOAT)
-		fits = n->number >= (double)min && n->number <= (double)max;
+		fits = n->number < 0x1p63 && n->number >= (double)min && n->number <= (double)max;
 	else if (n->negative)
 		fits = min < 0 && n->magnitude <= (uint64_t) - (min + 1) + 1;
 	else

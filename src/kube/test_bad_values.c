@@ -61,6 +61,18 @@ static const struct bad resources[] = {
 							  "not a quantity; write for example 500m, 2, 64Mi or 1G"},
 	{POD "    resources: {limits: {memory: 512m}}\n", "8: spec.containers[0].resources.limits.memory: \"512m\" is "
 							  "1 byte(s); write for example 64Mi for mebibytes"},
+	{POD "    resources: {limits: {memory: 65Gi}}\n", "8: spec.containers[0].resources.limits.memory: the pod's "
+							  "containers ask for 66560 MiB in all, and a VM has "
+							  "65536 MiB for them at most; ask for less"},
+	{POD "    resources: {limits: {memory: 1Gi}}\n  - name: b\n    image: i\n    resources:\n      requests:\n"
+	     "        memory: 64Gi\n",
+		"13: spec.containers[1].resources.requests.memory: the pod's containers ask for 66560 MiB in all, and "
+		"a VM "
+		"has 65536 MiB for them at most; ask for less"},
+	{POD "    resources: {limits: {memory: 1Gi}}\n  resources: {limits: {memory: 100Ti}}\n",
+		"9: spec.resources.limits.memory: the pod's containers ask for 104857600 MiB in all, and a VM has "
+		"65536 MiB "
+		"for them at most; ask for less"},
 	{POD "    resources: {limits: {memory: 16Ei}}\n",
 		"8: spec.containers[0].resources.limits.memory: \"16Ei\" is too large a quantity"},
 	{POD "    resources: {limits: {memory: 1e99}}\n",

@@ -31,6 +31,7 @@ static const struct kube_context test_context = {
 	.pod_ip = "10.0.2.15",
 	.default_cpu_milli = 2000,
 	.default_memory = 512u << 20,
+	.max_memory = UINT64_C(64) << 30,
 };
 
 /* The pod, or a failed test that shows the error. */

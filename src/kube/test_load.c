@@ -301,6 +301,7 @@ static void test_volume_facts(void **state)
 	assert_true(v[1].kind == KUBE_VOLUME_EMPTY_DIR && v[1].memory && v[1].size_limit == 16000000);
 	assert_true(v[2].kind == KUBE_VOLUME_HOST_PATH && v[2].host_type == KUBE_HOST_DIRECTORY_OR_CREATE);
 	assert_string_equal(v[2].host_path, "/srv/data");
+	assert_string_equal(v[2].where, "t.yaml:47: spec.volumes[2].hostPath.path");
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
 		const struct kube_file *f = test_file(&v[files[i].volume], files[i].path);
 

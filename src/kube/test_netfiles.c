@@ -167,13 +167,18 @@ static void test_size(void **state)
 
 static void test_size_does_not_overflow(void **state)
 {
-	struct kube_pod *pod cleanup_with(kube_pod_freep) = test_load(
-		POD "    resources: {limits: {cpu: 9223372036854775807, memory: 7Ei}}\n"
-		    "  - {name: b, image: i, resources: {limits: {cpu: 9223372036854775807, memory: 7Ei}}}\n"
-		    "  - {name: c, image: i, resources: {limits: {cpu: 9223372036854775807, memory: 7Ei}}}\n");
+	static const char yaml[] = POD
+		"    resources: {limits: {cpu: 9223372036854775807, memory: 7Ei}}\n"
+		"  - {name: b, image: i, resources: {limits: {cpu: 9223372036854775807, memory: 7Ei}}}\n"
+		"  - {name: c, image: i, resources: {limits: {cpu: 9223372036854775807, memory: 7Ei}}}\n";
+	struct kube_pod *pod cleanup_with(kube_pod_freep) = NULL;
+	struct kube_context ctx = test_context;
+	struct err err = {0};
 	unsigned cpus;
 	uint64_t memory;
 
+	ctx.max_memory = 0;
+	assert_int_equal(kube_load(&pod, "t.yaml", yaml, strlen(yaml), &ctx, &err), 0);
 	kube_pod_size(pod, &cpus, &memory);
 	assert_int_equal(cpus, UINT32_MAX);
 	assert_true(memory == UINT64_MAX);

@@ -84,9 +84,24 @@ static size_t line_at(const struct parser *p, size_t offset)
 	return line;
 }
 
+/* The column of the first tab in what indents the line, list dashes included, from 1; 0: there is none. */
+static size_t tab_in_indentation(const struct parser *p, size_t line)
+{
+	const char *at = p->input, *end = p->input + p->len;
+
+	for (size_t i = 1; i < line && at; i++) {
+		at = memchr(at, '\n', (size_t)(end - at));
+		at = at ? at + 1 : NULL;
+	}
+	for (size_t column = 1; at && at < end && (*at == ' ' || *at == '-' || *at == '\t'); column++)
+		if (*at++ == '\t')
+			return column;
+	return 0;
+}
+
 static int next_event(struct parser *p, yaml_event_t *ret)
 {
-	size_t line;
+	size_t line, tab;
 
 	if (yaml_parser_parse(&p->yaml, ret))
 		return 0;
@@ -94,6 +109,9 @@ static int next_event(struct parser *p, yaml_event_t *ret)
 	if (p->yaml.error == YAML_MEMORY_ERROR)
 		return no_memory(p);
 	line = p->yaml.error == YAML_READER_ERROR ? line_at(p, p->yaml.problem_offset) : p->yaml.problem_mark.line + 1;
+	tab = p->yaml.error == YAML_SCANNER_ERROR ? tab_in_indentation(p, line) : 0;
+	if (tab)
+		return fail(p, line, "not valid YAML: a tab in column %zu; indent with spaces", tab);
 	return fail(p, line, "not valid YAML: %s", p->yaml.problem ? p->yaml.problem : "syntax error");
 }
 

@@ -31,8 +31,8 @@ static int listen_on(struct ports *ports, const struct kube_container *c, const 
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, RELAY_BACKLOG) < 0)
 		return err_errno(err,
-			"container %s: publish port %u on 127.0.0.1 (set another hostPort, or end what uses it)",
-			c->name, host_port);
+			"%s: publish port %u of container %s on 127.0.0.1 (set another hostPort, or end what uses it)",
+			p->where, host_port, c->name);
 	return relay_listen(&ports->relay, &ports->listeners[ports->n++], take_fd(&fd), p->container_port, err);
 }
 

@@ -160,8 +160,9 @@ static int listen_on(struct ports_udp *all, const struct kube_container *c, cons
 	all->n++;
 	if (bind(l->fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
 		return err_errno(err,
-			"container %s: publish UDP port %u on 127.0.0.1 (set another hostPort, or end what uses it)",
-			c->name, host_port);
+			"%s: publish UDP port %u of container %s on 127.0.0.1 (set another hostPort, or end what uses "
+			"it)",
+			p->where, host_port, c->name);
 	return loop_add_fd(all->pod->loop, &l->src, l->fd, EPOLLIN, on_client, err);
 }
 

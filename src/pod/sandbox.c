@@ -14,7 +14,7 @@
 #define LOST_WAIT_NS NS_PER_S
 #define POLL_AGAIN_NS (30 * NS_PER_S)
 #define MIB (UINT64_C(1) << 20)
-#define MEMORY_OVERHEAD (128 * MIB) /* guest kernel, initramfs and agent, measured: docs/performance.md */
+#define MEMORY_OVERHEAD (SANDBOX_MEMORY_MAX - SANDBOX_CONTAINERS_MAX)
 #define MEMORY_STEP (64 * MIB)
 
 void sandbox_note(struct sandbox *sb, const char *fmt, ...)
@@ -323,10 +323,10 @@ static int choose_size(struct sandbox *sb, const struct sandbox_config *cfg, str
 	uint64_t memory = cfg->memory;
 
 	sb->vcpus = cfg->vcpus ? MIN_OF(cfg->vcpus, SANDBOX_VCPUS_MAX) : 1;
-	if (memory > SANDBOX_MEMORY_MAX - MEMORY_OVERHEAD)
+	if (memory > SANDBOX_CONTAINERS_MAX)
 		return err_set(err, EINVAL,
 			"the containers' memory limits add up to more than a VM can have (%llu MiB); lower them",
-			(unsigned long long)((SANDBOX_MEMORY_MAX - MEMORY_OVERHEAD) / MIB));
+			(unsigned long long)(SANDBOX_CONTAINERS_MAX / MIB));
 	memory = memory ? memory + MEMORY_OVERHEAD : SANDBOX_MEMORY_DEFAULT;
 	sb->memory = (memory + MEMORY_STEP - 1) / MEMORY_STEP * MEMORY_STEP;
 	return 0;

@@ -30,6 +30,8 @@
 #define SANDBOX_VCPUS_MAX 32
 #define SANDBOX_MEMORY_DEFAULT (UINT64_C(512) << 20)
 #define SANDBOX_MEMORY_MAX (UINT64_C(65536) << 20)
+/* Without guest kernel, initramfs and agent: 128 MiB, measured in docs/performance.md. */
+#define SANDBOX_CONTAINERS_MAX (SANDBOX_MEMORY_MAX - (UINT64_C(128) << 20))
 #define TIMINGS_MAX 64
 #define SANDBOX_RESTARTS_MAX 3
 #define CONSOLE_TAIL 6

@@ -86,19 +86,21 @@ static int host_path_init(struct storage *st, size_t index, struct err *err)
 	int r = host_path_create(v, err);
 
 	if (r < 0)
-		return err_wrap(err, "volume '%s'", v->name);
+		return err_wrap(err, "%s", v->where);
 	fd = open(v->host_path, O_PATH | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &sb) < 0)
-		return err_errno(err, "volume '%s': hostPath '%s'", v->name, v->host_path);
+		return err_errno(err, "%s: '%s'%s", v->where, v->host_path,
+			errno == ENOENT && v->host_type == KUBE_HOST_ANY
+				? " (type: DirectoryOrCreate makes it when it is not there)"
+				: "");
 	if (!S_ISDIR(sb.st_mode) && !S_ISREG(sb.st_mode))
 		return err_set(err, EINVAL,
-			"volume '%s': hostPath '%s' is a socket, fifo or device, which cannot reach into a VM; share "
-			"its folder's "
-			"files or publish a port instead",
-			v->name, v->host_path);
+			"%s: '%s' is a socket, fifo or device, which cannot reach into a VM; share its folder's files "
+			"or publish a port instead",
+			v->where, v->host_path);
 	if ((want_dir && !S_ISDIR(sb.st_mode)) || (want_file && !S_ISREG(sb.st_mode)))
-		return err_set(err, EINVAL, "volume '%s': hostPath '%s' is not a %s as its type asks", v->name,
-			v->host_path, want_dir ? "folder" : "file");
+		return err_set(err, EINVAL, "%s: '%s' is not a %s as its type asks", v->where, v->host_path,
+			want_dir ? "folder" : "file");
 	(void)snprintf(target, sizeof(target), "volumes/%s", v->name);
 	/* A volume that every container mounts read-only is read-only for the guest as a whole. */
 	return share_bind(&st->share, fd, target, only_read(st->pod, index) ? SHARE_RO : 0, err);

@@ -41,7 +41,7 @@ refuse() {
 	pod p Never "{name: a, image: $IMAGE, command: echo}"
 	refuse "spec.containers[0].command"
 	pod p Never "{name: a, image: $IMAGE, resources: {limits: {memory: 100Ti}}}"
-	refuse "memory"
+	refuse "p.yaml:8: spec.containers[0].resources.limits.memory: the pod's containers ask for"
 }
 
 @test "what cannot be done says why" {
@@ -59,9 +59,11 @@ refuse() {
 	refuse "container a: executable file '/no/such/program' not found"
 	pod p Never "{name: a, image: $IMAGE, volumeMounts: [{name: h, mountPath: /h}]}"
 	echo "  volumes: [{name: h, hostPath: {path: /no/such/folder, type: Directory}}]" >>p.yaml
-	refuse "/no/such/folder"
-	sed -i 's|/no/such/folder, type: Directory|/dev/null|' p.yaml
-	refuse "device"
+	refuse "p.yaml:9: spec.volumes[0].hostPath.path: '/no/such/folder': No such file or directory"
+	sed -i 's|, type: Directory||' p.yaml
+	refuse "'/no/such/folder' (type: DirectoryOrCreate makes it when it is not there): No such file or directory"
+	sed -i 's|/no/such/folder|/dev/null|' p.yaml
+	refuse "p.yaml:9: spec.volumes[0].hostPath.path: '/dev/null' is a socket, fifo or device"
 }
 
 @test "no guest image, no QEMU" {

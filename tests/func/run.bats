@@ -358,7 +358,7 @@ teardown() { assert_clean; }
 	[ "$(cat page)" = "it works" ]
 	run "$PODVM" run -q <(sed 's/name: web}/name: other}/' p.yaml)
 	[ "$status" -eq 1 ]
-	[[ "$output" == *"publish port 18080"*"Address already in use"* ]]
+	[[ "$output" == *"spec.containers[0].ports[0].hostPort: publish port 18080"*"Address already in use"* ]]
 	"$PODVM" stop web
 	"$PODVM" rm web
 }
