@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/klog.h>
 #include <sys/reboot.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -115,6 +116,18 @@ static void on_oom(struct loop_fd *src, uint32_t events)
 	container_on_oom(container_of(src, struct agent, oom_src));
 }
 
+/*
+ * On our own machine the kernel is started with loglevel=3: while it boots it complains of what the machine leaves out on purpose (I/O
+ * APIC, ports of PCI), and each character is an exit. From here on errors are printed. A level that somebody else chose stays.
+ */
+static void print_errors(void)
+{
+	auto_free char *text = NULL;
+
+	if (file_read(AT_FDCWD, "/proc/sys/kernel/printk", 128, &text, NULL, NULL) == 0 && strtol(text, NULL, 10) == 3)
+		(void)klogctl(8 /* SYSLOG_ACTION_CONSOLE_LEVEL */, NULL, 4);
+}
+
 static void open_console(void)
 {
 	char level_name[16] = "", console[8] = "";
@@ -128,6 +141,7 @@ static void open_console(void)
 		if (boot_option(cmdline, "podvm.console", console, sizeof(console)) && str_eq(console, "kmsg"))
 			console_path = "/dev/kmsg";
 	}
+	print_errors();
 	fd = open(console_path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
 		fd = open("/dev/null", O_WRONLY | O_CLOEXEC);

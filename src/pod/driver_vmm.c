@@ -152,12 +152,16 @@ static int make_pairs(struct wiring *w, struct err *err)
  * writes to the kernel's log. reboot=t: left to itself Linux 6.1 resets this machine by the BIOS that it has not, and runs wild.
  * noreplace-smp: on one CPU a kernel patches its lock prefixes away, some 10,000 places one by one: 5 ms of lab time in each boot.
  * Kept, they cost what they cost every guest with two CPUs. tsc=nowatchdog: else the guest wakes twice a second to compare its TSC
- * with KVM's clock, which is made of the same TSC. The rest as for QEMU (qemu_args.c).
+ * with KVM's clock, which is made of the same TSC. loglevel=3: until the agent is up, what is missing on purpose (I/O APIC, ports of
+ * PCI) is not complained of; a panic is still printed. pci=noearly: those ports are not asked for each of 32 devices, too. The rest as
+ * for QEMU (qemu_args.c).
  */
 static int fill_cmdline(char dst[2048], const struct vm_config *cfg, struct err *err)
 {
 	return str_format(dst, 2048, err,
-		"quiet earlycon=uart8250,io,0x3f8 keep_bootcon rootfstype=ramfs reboot=t panic=-1 oops=panic "
+		"quiet loglevel=3 earlycon=uart8250,io,0x3f8 keep_bootcon rootfstype=ramfs reboot=t panic=-1 "
+		"oops=panic "
+		"pci=noearly "
 		"8250.nr_uarts=0 "
 		"cryptomgr.notests "
 		"random.trust_cpu=on rcupdate.rcu_expedited=1 tsc=nowatchdog printk.devkmsg=on "
