@@ -6,7 +6,11 @@ bats_require_minimum_version 1.5.0
 load ../lib/common.bash
 load ../lib/containerd.bash
 
-setup_file() { containerd_start "${CRI_CONTAINERD:-1.6}" && cri_shared_pod; }
+setup_file() {
+	containerd_start "${CRI_CONTAINERD:-1.6}" && cri_shared_pod || return 1
+	is_vm || return 0
+	run_container first true && "$CRI" rm-all "$POD" && cri_shim_traces >"$BATS_FILE_TMPDIR/shim"
+}
 teardown_file() { containerd_stop; }
 setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 teardown() { "$CRI" rm-all "$POD"; }
@@ -358,4 +362,10 @@ limit() { "$CRI" exec-sync "$c" -- sh -c "cat /sys/fs/cgroup/$1 2>/dev/null || c
 	wait
 	cat out? >all
 	cmp all <(seq 8)
+}
+
+@test "containers and execs that came and went have left nothing in the pod's shim" {
+	is_vm || skip "about our shim"
+	"$CRI" rm-all "$POD"
+	cri_assert_shim_as "$BATS_FILE_TMPDIR/shim"
 }

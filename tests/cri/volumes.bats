@@ -9,7 +9,10 @@ load ../lib/containerd.bash
 setup_file() {
 	gcc -static -o "$BATS_FILE_TMPDIR/watch" "$ROOT/tests/guest/watch.c" || return 1
 	gcc -static -Wall -Werror -o "$BATS_FILE_TMPDIR/huge" "$ROOT/tests/guest/huge.c" || return 1
-	containerd_start "${CRI_CONTAINERD:-1.6}" && cri_shared_pod
+	containerd_start "${CRI_CONTAINERD:-1.6}" && cri_shared_pod || return 1
+	is_vm || return 0
+	mkdir vol && write_config v1 && run_container first true "$(mount_of "$PWD/vol" /cm 'readonly: true')" && "$CRI" rm-all "$POD" &&
+		cri_shim_traces >"$BATS_FILE_TMPDIR/shim"
 }
 teardown_file() { containerd_stop; }
 setup() {
@@ -277,4 +280,9 @@ write_config() { # VERSION
 	"$CRI" rm-pod "$pod"
 	[ "$status" -eq 125 ]
 	[[ "$output" == *Bidirectional* ]]
+}
+
+@test "volumes that came and went have left nothing in the pod's shim" {
+	is_vm || skip "about our shim"
+	cri_assert_shim_as "$BATS_FILE_TMPDIR/shim"
 }

@@ -146,6 +146,32 @@ cri_traces() {
 	ip -o link show 2>/dev/null | awk -F': ' '{print "link", $2}' | grep -Ev ' (lo|pvtest0)$' || true
 	find "$CONTAINERD_DIR/ipam" -name '10.*' 2>/dev/null | sed 's/^/address /' || true
 	find "$CONTAINERD_DIR/run" -type s 2>/dev/null | grep -v "$CONTAINERD_ADDRESS" | sed 's/^/socket /' || true
+	# containerd's folders of tasks, sandboxes and streams; podvm's run and state folders but for what the first pod makes for all.
+	find "$CONTAINERD_DIR"/{run,root} -regextype egrep -regex '.*/(k8s.io|default|sandboxes|netns|containerd/fifo)/[^/]+' ! -path '*snapshotter*' 2>/dev/null |
+		sed 's/^/file /' || true
+	find "$PODVM_RUN" -mindepth 1 -regextype egrep ! -regex "$PODVM_RUN/(lock|boot\.[0-9]+|pods(/.*)?)" -printf 'run %p\n'
+	find "$PODVM_STATE" -mindepth 1 -maxdepth 2 -regextype egrep ! -regex "$PODVM_STATE/pods(/\.lock|/\.trash)?" -printf 'state %p\n' | sort
+	find "$PODVM_STATE/pods/.trash" -mindepth 1 -printf 'state %p\n' 2>/dev/null || true
+}
+
+# What the one pod's shim holds, a line each: descriptors by kind, watches, threads and children, the mounts of its own mount namespace, the files
+# of the pod as they are there.
+cri_shim_traces() {
+	local pid fd
+	pid=$(cri_pid containerd-shim-podvm-v2) || return 1
+	for fd in /proc/"$pid"/fd/*; do readlink "$fd" || true; done | sed 's/:\[.*//; s/^/fd /' | sort | uniq -c
+	printf 'watches %s, threads %s, children %s\n' "$(cat /proc/"$pid"/fdinfo/* 2>/dev/null | grep -c ^inotify)" "$(find "/proc/$pid/task" -mindepth 1 -maxdepth 1 | wc -l)" \
+		"$(cat "/proc/$pid/task/$pid/children")"
+	awk '{print "mount", $5}' "/proc/$pid/mountinfo" | grep -F "$CONTAINERD_DIR" | sort
+	find "/proc/$pid/root/$PODVM_RUN/pods" -maxdepth 5 -printf 'file %P\n' | sort
+}
+# To be called when its containers are gone: fails when it holds more than cri_shim_traces told before (FILE).
+cri_assert_shim_as() {
+	cri_shim_is_as() { cri_shim_traces | diff "$1" - >"$1.diff"; }
+	wait_for 60 cri_shim_is_as "$1" || {
+		cat "$1.diff"
+		return 1
+	}
 }
 
 # cri_processes [NAME]: "PID NAME" of every process of this rig's pods: by the run folder in its environment, the socket in its
