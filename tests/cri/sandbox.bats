@@ -5,12 +5,18 @@
 bats_require_minimum_version 1.5.0
 load ../lib/common.bash
 load ../lib/containerd.bash
+load ../lib/net.bash
 
-setup_file() { containerd_start "${CRI_CONTAINERD:-1.6}"; }
+setup_file() {
+	gcc -O1 -static -o "$BATS_FILE_TMPDIR/net_peer" "$ROOT/tests/guest/net_peer.c" || return 1
+	containerd_start "${CRI_CONTAINERD:-1.6}"
+}
 teardown_file() { containerd_stop; }
 setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 teardown() {
 	cri_remove_all
+	ip link del out0 2>/dev/null || true
+	netns_delete_all
 	cri_assert_clean
 }
 
@@ -133,8 +139,43 @@ api_after() {
 	done
 }
 
-@test "port-forward reaches servers that listen on the pod's localhost, IPv4 and IPv6; a port without one is an error" {
-	cri_shared_pod
+# network FILE NAME PLUGIN-JSON SUBNET...: one more network of the node.
+network() {
+	local ranges
+	ranges=$(printf '%s\n' "${@:4}" | jq -R '[{subnet: .}]' | jq -s .)
+	jq -n --arg name "$2" --argjson plugin "$3" --argjson ranges "$ranges" --arg dir "$CONTAINERD_DIR/ipam" \
+		'{cniVersion: "0.4.0", name: $name, plugins: [{ipam: {type: "host-local", dataDir: $dir, ranges: $ranges}} * $plugin]}' >"$CONTAINERD_DIR/cni/$1"
+}
+# What comes back, over the namespace FROM ("-": this one).
+echoed() { # FROM PROTOCOL ADDRESS PORT
+	local in=() address=$3
+	[[ $1 == - ]] || in=(within "$1")
+	[[ $3 != *:* ]] || address="[$3]"
+	case $2 in
+	UDP) "${in[@]}" python3 "$ROOT/tests/lib/udp-echo" "$address:$4" "by $1 $2 $3" ;;
+	TCP) "${in[@]}" socat -t 60 - "TCP:$address:$4" <<<"by $1 $2 $3" ;;
+	esac
+}
+assert_echoed() { [ "$(echoed "$@")" = "by $1 $2 $3" ]; }
+
+three_networks() {
+	netns_new outside
+	ip link add out0 type veth peer name eth0 netns "$NETS/outside"
+	ip addr add 172.20.0.1/24 dev out0 && ip addr add fd20::1/64 dev out0 nodad && ip link set out0 up
+	within outside sh -c 'ip addr add 172.20.0.2/24 dev eth0 && ip addr add fd20::2/64 dev eth0 nodad && ip link set eth0 up'
+	# The macvlan is at the other end of that, and so is a neighbour.
+	within outside ip addr add 10.90.0.250/24 dev eth0
+	rm "$CONTAINERD_DIR"/cni/*
+	# The plugins run at the same time: only one may bring a default route and hostPorts.
+	network 1-ptp.conflist test-ptp '{"type": "ptp", "mtu": 9000, "ipam": {"routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]}}' 10.89.0.0/24 fd89::/64
+	jq '.plugins += [{type: "portmap", capabilities: {portMappings: true}, snat: true}]' "$CONTAINERD_DIR/cni/1-ptp.conflist" >ptp
+	cp ptp "$CONTAINERD_DIR/cni/1-ptp.conflist"
+	network 2-br.conflist test-br '{"type": "bridge", "bridge": "pvtest0", "isGateway": true}' 10.88.0.0/16
+	network 3-mv.conflist test-mv '{"type": "macvlan", "master": "out0", "mode": "bridge"}' 10.90.0.0/24
+	containerd_networks test-ptp test-br test-mv
+}
+# port-forward reaches servers that listen on the pod's localhost, IPv4 and IPv6; a port without one is an error.
+assert_forwarded() {
 	start_container web 'mkdir /w; echo forwarded >/w/index.html; exec httpd -f -p 127.0.0.1:8080 -h /w'
 	forwarded() { [[ "$(printf 'GET / HTTP/1.0\r\n\r\n' | "$CRI" port-forward "$POD" 8080 2>&1)" == *forwarded* ]]; }
 	wait_for 60 forwarded
@@ -146,4 +187,41 @@ api_after() {
 	start_container six 'mkdir /w; echo "by six" >/w/index.html; exec httpd -f -p "[::1]:8086" -h /w'
 	by_six() { [[ "$(printf 'GET / HTTP/1.0\r\n\r\n' | "$CRI" port-forward "$POD" 8086 2>&1)" == *"by six"* ]]; }
 	wait_for 60 by_six
+}
+
+@test "the network: ptp with jumbo frames, both families and hostPorts, a bridge, a macvlan; port-forward to the pod's localhost" {
+	three_networks
+	cri_shared_pod '.port_mappings = [{protocol: "TCP", container_port: 7000, host_port: 8088}, {protocol: "UDP", container_port: 7000, host_port: 8088}]'
+	a=$(start_container peer 'ip -o addr; exec /net_peer :: 7000' '.mounts = [{container_path: "/net_peer", host_path: "'"$BATS_FILE_TMPDIR"'/net_peer"}]')
+	wait_for 60 grep -q 'F ready' "$LOGS/peer.log"
+	"$CRI" pod "$POD" | jq -r '.network | .ip, .additional_ips[].ip' >addresses
+	{ read -r v4 && read -r v6; } <addresses
+	[[ "$v4 $v6" == "10.89.0."*" fd89::"* ]]
+	log_text "$LOGS/peer.log" >interfaces
+	grep -E "eth0 .*inet $v4/24" interfaces
+	grep -E "eth0 .*inet6 $v6/64" interfaces
+	grep -E 'eth1 .*inet 10[.]88[.]' interfaces
+	mv=$(grep -oE 'eth2 .*inet 10[.]90[.]0[.][0-9]+' interfaces | grep -o '10[.]90.*')
+	[ "$("$CRI" exec-sync "$a" -- cat /sys/class/net/eth0/mtu /sys/class/net/eth1/mtu)" = $'9000\n1500' ]
+	# Jumbo frames, in one piece, both ways.
+	ping -q -c 1 -w 60 -M "do" -s 8972 "$v4"
+	ping -6 -q -c 1 -w 60 -M "do" -s 8952 "$v6"
+	"$CRI" exec-sync "$a" -- ping -q -c 1 -W 60 -s 8972 10.89.0.1
+	"$CRI" exec-sync "$a" -- ping -6 -q -c 1 -W 60 -s 8952 fd89::1
+	for t in TCP UDP; do
+		assert_echoed - $t "$v4" 7000
+		assert_echoed - $t "$v6" 7000
+		# hostPort, from elsewhere and from the node itself.
+		assert_echoed outside $t 172.20.0.1 8088
+		assert_echoed outside $t fd20::1 8088
+		assert_echoed - $t 172.20.0.1 8088
+	done
+	assert_echoed - TCP 127.0.0.1 8088
+	assert_echoed outside TCP "$mv" 7000
+	assert_forwarded
+	cri_remove_all
+	run ! socat -u OPEN:/dev/null TCP:172.20.0.1:8088
+	rm "$CONTAINERD_DIR"/cni/*
+	containerd_cni
+	containerd_networks podvm-test
 }

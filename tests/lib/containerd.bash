@@ -59,6 +59,7 @@ containerd_kill() { # SIGNAL
 }
 containerd_gone() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
 
+# Every network in the folder gives pods one interface, in the order of the files' names.
 containerd_cni() {
 	cat >"$CONTAINERD_DIR/cni/10-test.conflist" <<-J
 		{"cniVersion": "0.4.0", "name": "podvm-test", "plugins": [
@@ -67,6 +68,10 @@ containerd_cni() {
 		   "ranges": [[{"subnet": "10.88.0.0/16"}]]}}]}
 	J
 }
+
+# containerd_networks NAME...: waits until it has just these; it watches the folder.
+containerd_networks() { wait_for 60 containerd_has_networks "$*"; }
+containerd_has_networks() { [[ $("$CRI" status -v | jq -r '.info.cniconfig | fromjson | [.Networks[].Config.Name | select(. != "cni-loopback")] | join(" ")') == "$1" ]]; }
 
 containerd_config() {
 	case $CONTAINERD_VERSION in
@@ -92,6 +97,7 @@ containerd_config_2() {
 		[plugins."io.containerd.grpc.v1.cri".cni]
 		bin_dir = "/usr/lib/cni"
 		conf_dir = "$CONTAINERD_DIR/cni"
+		max_conf_num = 0
 		[plugins."io.containerd.grpc.v1.cri".containerd]
 		snapshotter = "${CRI_SNAPSHOTTER:-overlayfs}"
 		default_runtime_name = "runc"
@@ -122,6 +128,7 @@ containerd_config_3() {
 		[plugins."io.containerd.cri.v1.runtime".cni]
 		bin_dirs = ["/usr/lib/cni"]
 		conf_dir = "$CONTAINERD_DIR/cni"
+		max_conf_num = 0
 		[plugins."io.containerd.cri.v1.runtime".containerd]
 		default_runtime_name = "runc"
 		[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
@@ -144,7 +151,7 @@ cri_traces() {
 	ls "$PODVM_RUN/pods" 2>/dev/null | sed 's/^/podvm /' || true
 	find /sys/fs/cgroup -path "*$CRI_CGROUP/*" -type d 2>/dev/null | sed 's/^/cgroup /' || true
 	ip -o link show 2>/dev/null | awk -F': ' '{print "link", $2}' | grep -Ev ' (lo|pvtest0)$' || true
-	find "$CONTAINERD_DIR/ipam" -name '10.*' 2>/dev/null | sed 's/^/address /' || true
+	find "$CONTAINERD_DIR/ipam" -name '10.*' -o -name 'fd*' 2>/dev/null | sed 's/^/address /' || true
 	find "$CONTAINERD_DIR/run" -type s 2>/dev/null | grep -v "$CONTAINERD_ADDRESS" | sed 's/^/socket /' || true
 	# containerd's folders of tasks, sandboxes and streams; podvm's run and state folders but for what the first pod makes for all.
 	find "$CONTAINERD_DIR"/{run,root} -regextype egrep -regex '.*/(k8s.io|default|sandboxes|netns|containerd/fifo)/[^/]+' ! -path '*snapshotter*' 2>/dev/null |
