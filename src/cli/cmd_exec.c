@@ -28,6 +28,7 @@
 #include "cli/exec_process.h"
 #include "cli/out.h"
 #include "cli/term.h"
+#include "pod/sandbox.h"
 #include "rpc/ttrpc.h"
 
 #define PENDING_MAX 65536
@@ -418,6 +419,7 @@ static int start(struct exec *x, struct err *err)
 		r = ttrpc_client_new(&x->client, x->loop, sock, on_closed, x, err);
 	if (r < 0)
 		return r;
+	ttrpc_client_unknown(x->client, AGENT_TOO_OLD);
 	req.container_id = x->container_id;
 	req.exec_id = x->exec_id;
 	r = call(x, "StartProcess", &req.base, &podvm__agent__v1__start_process_response__descriptor, err);

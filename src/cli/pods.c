@@ -9,11 +9,12 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/proc.h"
+#include "pod/sandbox.h"
 #include "rpc/stream.h"
 #include "rpc/ttrpc.h"
 
 #define CONNECT_TIMEOUT_MS 10000
-#define CALL_TIMEOUT_MS 30000
+#define AGENT_CALL_MS 30000
 
 const char *json_text(const json_t *object, const char *key)
 {
@@ -195,7 +196,9 @@ int agent_open(const struct pod_entry *e, int *ret_fd, struct err *err)
 int agent_call(int fd, const char *method, const ProtobufCMessage *req, const ProtobufCMessageDescriptor *type,
 	ProtobufCMessage **ret, struct err *err)
 {
-	return ttrpc_call_sync(fd, AGENT_SERVICE_NAME, method, req, type, CALL_TIMEOUT_MS, ret, err);
+	int r = ttrpc_call_sync(fd, AGENT_SERVICE_NAME, method, req, type, AGENT_CALL_MS, ret, err);
+
+	return r == -EOPNOTSUPP ? err_set(err, EOPNOTSUPP, "%s: " AGENT_TOO_OLD, method) : r;
 }
 
 /* The kB figure of one line of /proc/PID/smaps_rollup, in bytes. */

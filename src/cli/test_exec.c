@@ -35,7 +35,17 @@
 
 const struct cmd *const cmd_table[] = {&cmd_exec, NULL};
 
-enum mode { HONEST, REFUSE_CREATE, REFUSE_START, REFUSE_STREAM, DIE_AT_START, NEVER_CLOSE, NONSENSE };
+enum mode {
+	HONEST,
+	OLD_CREATE,
+	OLD_WAIT,
+	REFUSE_CREATE,
+	REFUSE_START,
+	REFUSE_STREAM,
+	DIE_AT_START,
+	NEVER_CLOSE,
+	NONSENSE
+};
 
 struct agent {
 	enum mode mode;
@@ -202,15 +212,17 @@ static _Noreturn void agent_main(enum mode mode, int listener, int ready)
 	static const struct ttrpc_method methods[] = {
 		{"CreateExec", &podvm__agent__v1__create_exec_request__descriptor, on_create},
 		{"StartProcess", &podvm__agent__v1__process_request__descriptor, on_start},
-		{"WaitProcess", &podvm__agent__v1__process_request__descriptor, on_wait},
 		{"SignalProcess", &podvm__agent__v1__signal_process_request__descriptor, on_signal_process},
 		{"DeleteProcess", &podvm__agent__v1__process_request__descriptor, on_delete},
 		{"CloseStdin", &podvm__agent__v1__process_request__descriptor, on_other},
 		{"ResizePty", &podvm__agent__v1__resize_pty_request__descriptor, on_other},
+		{"WaitProcess", &podvm__agent__v1__process_request__descriptor, on_wait},
 	};
+	/* An agent of an older podvm knows fewer of them. */
+	unsigned first = mode == OLD_CREATE, last = ARRAY_SIZE(methods) - (mode == OLD_WAIT);
 	struct agent a = {.mode = mode, .io = {-1, -1, -1}, .pidfd = -1};
 	const struct ttrpc_service service = {
-		.name = AGENT_SERVICE_NAME, .methods = methods, .n_methods = ARRAY_SIZE(methods), .ctx = &a};
+		.name = AGENT_SERVICE_NAME, .methods = methods + first, .n_methods = last - first, .ctx = &a};
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (loop_new(&a.loop, NULL) < 0 || ttrpc_server_new(&a.server, a.loop, &service, 1, 8, 8, NULL) < 0 ||
@@ -625,6 +637,8 @@ static void hostile_agents_are_survived(void **state)
 		int status;
 		const char *out, *says;
 	} t[] = {
+		{OLD_CREATE, 1, "", "CreateExec: the pod's guest image is older than podvm; make a new one with"},
+		{OLD_WAIT, 1, "", "WaitProcess: the pod's guest image is older than podvm; make a new one with"},
 		{REFUSE_CREATE, 1, "", "no such thing"},
 		{REFUSE_START, 127, "", "not found"},
 		{REFUSE_STREAM, 1, "", "refused the stream"},

@@ -194,6 +194,7 @@ static void on_agent_dialled(struct hvsock_dial *d, int fd, const struct err *er
 		go_down(sb, false, "configure the guest: %s", e.msg);
 		return;
 	}
+	ttrpc_client_unknown(sb->agent, AGENT_TOO_OLD);
 	if (sb->cb.fails_calls)
 		ttrpc_client_keep_calls(sb->agent);
 	sb->cb.connected(sb->cb.ctx);

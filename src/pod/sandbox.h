@@ -25,6 +25,9 @@
 #include "rpc/ttrpc.h"
 
 #define AGENT_SERVICE "podvm.agent.v1.Agent"
+/* What it means when the agent does not know a call. */
+#define AGENT_TOO_OLD                                                                                                  \
+	"the pod's guest image is older than podvm; make a new one with 'podvm image build' and start the pod again"
 #define CALL_TIMEOUT_MS 60000
 #define POLL_TIMEOUT_MS 5000
 #define SANDBOX_VCPUS_MAX 32

@@ -34,6 +34,15 @@ static void calls_are_answered(void **state)
 	assert_string_equal(c.text, "method Nothing");
 	assert_int_equal(d.err, EOPNOTSUPP);
 	assert_string_equal(d.text, "service other");
+	c.done = 0;
+	ttrpc_client_unknown(rig.client, "it is too old");
+	assert_int_equal(ttrpc_call(rig.client, SERVICE, "Nothing", &req.base, rig_empty_type, 0, rig_on_created, &c,
+				 NULL, NULL),
+		0);
+	turn_until(&rig, c.done);
+	assert_int_equal(c.err, EOPNOTSUPP);
+	assert_string_equal(c.text, "Nothing: it is too old");
+	c.done = 1;
 	assert_int_equal(a.done + b.done + c.done + d.done, 4);
 	rig_stop(&rig);
 }

@@ -72,6 +72,9 @@ void ttrpc_client_end(struct ttrpc_client *c, const struct err *why);
  */
 void ttrpc_client_keep_calls(struct ttrpc_client *c);
 
+/* What a call means that the other side does not know (EOPNOTSUPP), for its message. Static text; NULL: nothing is known of it. */
+void ttrpc_client_unknown(struct ttrpc_client *c, const char *means);
+
 /*
  * The end of a call: `reply` (borrowed, unpacked with the descriptor given) on success, else NULL and err.
  */

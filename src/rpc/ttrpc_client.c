@@ -31,6 +31,7 @@ struct ttrpc_client {
 	struct loop *loop;
 	struct call *calls; /* newest first */
 	uint32_t last_id;
+	const char *unknown_means;
 	bool ended, keeps_calls;
 	uint64_t missed_ns; /* of the last call that probes: 0, or when it went unanswered */
 	void (*closed)(void *ctx, const struct err *why);
@@ -98,6 +99,11 @@ static void end(struct ttrpc_client *c, const struct err *why)
 		c->closed(c->ctx, why);
 }
 
+void ttrpc_client_unknown(struct ttrpc_client *c, const char *means)
+{
+	c->unknown_means = means;
+}
+
 /* False: the client is gone. */
 static bool take_response(struct ttrpc_client *c, struct call *call, const struct ttrpc_slice *data)
 {
@@ -106,6 +112,8 @@ static bool take_response(struct ttrpc_client *c, struct call *call, const struc
 	bool alive;
 	int r = ttrpc_response_read(&reply, call->method, call->reply_type, data, &err);
 
+	if (r == -EOPNOTSUPP && c->unknown_means)
+		(void)err_set(&err, EOPNOTSUPP, "%s: %s", call->method, c->unknown_means);
 	alive = finish(c, call, reply, r < 0 ? &err : NULL);
 	if (reply)
 		protobuf_c_message_free_unpacked(reply, NULL);

@@ -74,6 +74,16 @@ refuse() {
 	PODVM=$PWD/no-qemu refuse "qemu"
 }
 
+@test "a guest image with the agent of another podvm" {
+	pod p Never "{name: a, image: $IMAGE}"
+	mkdir -p state/guest/current && cp -a "$PODVM_STATE/images" state/
+	ln "$PODVM_STATE/guest/current/vmlinux" state/guest/current/ || cp "$PODVM_STATE/guest/current/vmlinux" state/guest/current/
+	# One call has another name in this agent.
+	sed 's/CreateContainer\x00/CreateContainxx\x00/g' "$PODVM_STATE/guest/current/initramfs" >state/guest/current/initramfs
+	run ! cmp -s "$PODVM_STATE/guest/current/initramfs" state/guest/current/initramfs
+	PODVM_STATE=$PWD/state refuse "container a: CreateContainer: the pod's guest image is older than podvm; make a new one with 'podvm image build'"
+}
+
 @test "not root" {
 	cp "$PODVM" ./podvm && chmod 755 podvm . && pod p Never "{name: a, image: $IMAGE}"
 	run --separate-stderr setpriv --reuid 65534 --regid 65534 --clear-groups ./podvm run p.yaml
