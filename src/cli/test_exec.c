@@ -635,10 +635,10 @@ static void hostile_agents_are_survived(void **state)
 	static const struct {
 		enum mode mode;
 		int status;
-		const char *out, *says;
+		const char *out, *says; /* out NULL: some of it may have come */
 	} t[] = {
 		{OLD_CREATE, 1, "", "CreateExec: the pod's guest image is older than podvm; make a new one with"},
-		{OLD_WAIT, 1, "", "WaitProcess: the pod's guest image is older than podvm; make a new one with"},
+		{OLD_WAIT, 1, NULL, "WaitProcess: the pod's guest image is older than podvm; make a new one with"},
 		{REFUSE_CREATE, 1, "", "no such thing"},
 		{REFUSE_START, 127, "", "not found"},
 		{REFUSE_STREAM, 1, "", "refused the stream"},
@@ -653,7 +653,7 @@ static void hostile_agents_are_survived(void **state)
 
 		start_pod(t[i].mode);
 		r = run(in, args);
-		if (r.status != t[i].status || !str_eq(r.out, t[i].out) || !strstr(r.errs, t[i].says))
+		if (r.status != t[i].status || (t[i].out && !str_eq(r.out, t[i].out)) || !strstr(r.errs, t[i].says))
 			fail_msg("mode %d: status %d, out '%s', errs '%s'", t[i].mode, r.status, r.out, r.errs);
 		assert_null(strchr(r.errs, '\x1b'));
 		result_fini(&r);
