@@ -51,11 +51,14 @@ rig_fn int open_guest(const char *guest)
 	return fd;
 }
 
-/* Its descriptors: 3 kernel (consumed), 4 console, 5 control socket, 6 and 7 files. */
-rig_fn void launch(struct machine *m, const char *const argv[], int kernel)
+/* Its descriptors: 3 kernel (consumed), 4 console, 5 control socket, 6 and 7 files, 8 a tap unless it is -1 (consumed). */
+rig_fn void launch_with(struct machine *m, const char *const argv[], int kernel, int tap)
 {
-	struct spawn sp = {
-		.file = program, .argv = argv, .clone_flags = CLONE_NEWPID, .no_new_privs = true, .n_fds = 7};
+	struct spawn sp = {.file = program,
+		.argv = argv,
+		.clone_flags = CLONE_NEWPID,
+		.no_new_privs = true,
+		.n_fds = tap < 0 ? 7 : 8};
 	int console[2], log[2], control[2], file = memfd_create("file", MFD_CLOEXEC);
 	struct err err = {0};
 
@@ -70,16 +73,23 @@ rig_fn void launch(struct machine *m, const char *const argv[], int kernel)
 	sp.fds[4] = (struct spawn_fd){log[1], STDOUT_FILENO};
 	sp.fds[5] = (struct spawn_fd){file, 6};
 	sp.fds[6] = (struct spawn_fd){file, 7};
+	sp.fds[7] = (struct spawn_fd){tap, 8};
 	if (spawn_start(&sp, &m->pid, &m->pidfd, &err) < 0)
 		fail_msg("%s", err.msg);
 	(void)close(kernel);
 	(void)close(file);
+	close_fd(&tap);
 	(void)close(console[1]);
 	(void)close(log[1]);
 	(void)close(control[1]);
 	m->console = console[0];
 	m->log = log[0];
 	m->control = control[0];
+}
+
+rig_fn void launch(struct machine *m, const char *const argv[], int kernel)
+{
+	launch_with(m, argv, kernel, -1);
 }
 
 /* With every device that needs nothing outside: 1 vsock, 2 rng, 3 disk, 4 pmem, 5 balloon, 6 mem, 7 console; and root ports. */

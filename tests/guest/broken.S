@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rings of rings.S, and some more, on every queue that a device serves of its own accord, of every device. Each is one session,
+ * which the device must call broken and serve nothing of; a session with an empty ring behind them all is not broken. A line for each
+ * queue: 'b' for a ring that was called broken, 's' for one that was served, '+' when the last session lives.
+ */
+#include "guest.inc"
+#define BARS 0xc0000000
+#define SLOT 0x8000
+#define COMMON(off) (off)(%ebp) /* %ebp: the BAR */
+#define STATUS COMMON(0x14)
+#define ENTRIES 8
+#define NEXT 1
+#define WRITE 2
+
+/* One for each queue; slots as test_machine_rings.c has them. */
+.macro queue slot, number, name
+	.pushsection .rodata.names, "a"
+55:	.ascii "\name "
+56:
+	.popsection
+	.long BARS + \slot * SLOT, ECAM + \slot * SLOT, \number, 55b, 56b - 55b
+.endm
+	.section .rodata
+queues:
+	queue 1, 0, "fs, high priority"
+	queue 1, 1, "fs, requests"
+	queue 2, 1, "vsock, out"
+	queue 3, 0, "rng"
+	queue 4, 1, "net, out"
+	queue 5, 0, "blk"
+	queue 6, 0, "pmem"
+	queue 7, 0, "balloon, inflate"
+	queue 7, 1, "balloon, deflate"
+	queue 8, 0, "mem"
+	queue 9, 1, "console, out"
+	.long 0
+rings:
+	.long loop_of_two, loop_of_one, link_beyond, head_beyond, too_many, empty, wrong_order, over_memory, over_addresses, 0
+	.text
+
+.macro descriptor at, addr, len, flags, next
+	movl $\addr, desc + 16 * \at
+	movl $0, desc + 16 * \at + 4
+	movl $\len, desc + 16 * \at + 8
+	movw $(\flags), desc + 16 * \at + 12
+	movw $\next, desc + 16 * \at + 14
+.endm
+
+.macro print char
+	mov $UART, %dx
+	mov $\char, %al
+	out %al, %dx
+.endm
+
+main:
+	say "rings"
+	mov $queues, %ebx
+every_queue:
+	mov (%ebx), %ebp
+	test %ebp, %ebp
+	jz over
+	mov 4(%ebx), %eax
+	movw $6, 4(%eax) /* memory is decoded, and the device may write to RAM */
+	mov 12(%ebx), %esi
+	mov 16(%ebx), %ecx
+	mov $UART, %dx
+	rep outsb
+	movl $rings, ring
+every_ring:
+	mov ring, %eax
+	mov (%eax), %eax
+	test %eax, %eax
+	jz 1f
+	push %eax
+	call session
+	pop %eax
+	movw $1, avail + 2
+	call *%eax
+	call offer
+	addl $4, ring
+	jmp every_ring
+1:	call session
+	call kick
+	mov $64, %ecx
+2:	movb STATUS, %al /* an exit: the device's thread gets its turn */
+	test $0x40, %al
+	jnz 3f
+	loop 2b
+	print '+'
+3:	print '\n'
+	add $20, %ebx
+	jmp every_queue
+over:
+	power_off
+
+/* ---- rings: head 0 is offered, a buffer that the device reads ---- */
+
+loop_of_two:
+	descriptor 0, data, 64, NEXT, 1
+	descriptor 1, data, 64, NEXT, 0
+	ret
+loop_of_one:
+	descriptor 0, data, 64, NEXT, 0
+	ret
+link_beyond:
+	descriptor 0, data, 64, NEXT, ENTRIES
+	ret
+head_beyond:
+	movw $ENTRIES, avail + 4
+	ret
+too_many:
+	movw $(ENTRIES + 1), avail + 2
+	ret
+empty:
+	descriptor 0, data, 0, 0, 0
+	ret
+wrong_order:
+	descriptor 0, data, 64, NEXT | WRITE, 1
+	descriptor 1, data, 64, 0, 0
+	ret
+over_memory:
+	descriptor 0, 0x3ffffe0, 64, 0, 0
+	ret
+over_addresses:
+	descriptor 0, -32, 64, WRITE, 0
+	movl $-1, desc + 4
+	ret
+
+/* ---- sessions ---- */
+
+/* One with nothing offered. */
+session:
+	movb $0, STATUS
+1:	movb STATUS, %al
+	test %al, %al
+	jnz 1b
+	movb $3, STATUS
+	movl $1, COMMON(0x08) /* driver features 63:32: VERSION_1 */
+	movl $1, COMMON(0x0c)
+	movb $11, STATUS /* FEATURES_OK */
+	mov $avail, %edi
+	mov $1024, %ecx
+	xor %eax, %eax
+	rep stosl
+	mov $used, %edi
+	mov $1024, %ecx
+	rep stosl
+	descriptor 0, data, 64, 0, 0
+	mov 8(%ebx), %eax
+	movw %ax, COMMON(0x16)
+	movw $ENTRIES, COMMON(0x18)
+	movl $desc, COMMON(0x20)
+	movl $0, COMMON(0x24)
+	movl $avail, COMMON(0x28)
+	movl $0, COMMON(0x2c)
+	movl $used, COMMON(0x30)
+	movl $0, COMMON(0x34)
+	movw $1, COMMON(0x1c)
+	movb $15, STATUS /* DRIVER_OK */
+	ret
+
+kick:
+	mov 8(%ebx), %eax
+	movw %ax, 0x3000(%ebp, %eax, 4)
+	ret
+
+/* Without end: a device that says neither is found by the test's deadline. */
+offer:
+	call kick
+1:	movb STATUS, %al
+	test $0x40, %al
+	jnz 2f
+	cmpw $0, used + 2
+	je 1b
+	print 's'
+	ret
+2:	cmpw $0, used + 2
+	jne 3f
+	print 'b'
+	ret
+3:	print '!' /* both */
+	ret
+
+	.bss
+	.balign 4096
+desc:	.skip 4096
+avail:	.skip 4096
+used:	.skip 4096
+data:	.skip 64
+ring:	.skip 4
