@@ -2,7 +2,10 @@
 /* The owner of podvm-vmm --vm, good and bad: see machine_rig.h. Usage: test_machine_owner PODVM_VMM FOLDER */
 #include "machine_rig.h"
 
+#include <dirent.h>
 #include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
 
 static void greet(struct machine *m, const char *guest, const char *more)
 {
@@ -103,6 +106,66 @@ static void paused_until_told(void **state)
 	assert_int_equal(finish(&m), VMM_POWEROFF);
 }
 
+/* ---- a vCPU that does not stand ---- */
+
+/* Its thread of that name stops where it is, so that the machine cannot come to a stand. */
+static pid_t hold_thread(const struct machine *m, const char *name)
+{
+	char path[300], text[32];
+	struct dirent *e;
+	pid_t tid = 0;
+	DIR *d;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task", m->pid);
+	d = opendir(path);
+	assert_non_null(d);
+	while (!tid && (e = readdir(d)) != NULL) {
+		FILE *f;
+
+		(void)snprintf(path, sizeof(path), "/proc/%d/task/%s/comm", m->pid, e->d_name);
+		f = fopen(path, "re");
+		if (!f)
+			continue;
+		if (fgets(text, sizeof(text), f) && strncmp(text, name, strlen(name)) == 0)
+			tid = atoi(e->d_name);
+		(void)fclose(f);
+	}
+	(void)closedir(d);
+	assert_int_not_equal(tid, 0);
+	assert_int_equal(ptrace(PTRACE_SEIZE, tid, NULL, NULL), 0);
+	assert_int_equal(ptrace(PTRACE_INTERRUPT, tid, NULL, NULL), 0);
+	assert_int_equal(waitpid(tid, NULL, __WALL), tid);
+	return tid;
+}
+
+static void a_pause_that_takes_its_time(void **state)
+{
+	char text[TEXT_MAX];
+	struct machine m;
+	pid_t tid;
+
+	greet(&m, "spin", NULL);
+	read_text(m.console, text, "spins\n");
+	tid = hold_thread(&m, "vcpu0");
+	send_line(&m, "{\"id\":1,\"op\":\"pause\"}", -1);
+	talk(&m, "{\"id\":2,\"op\":\"pause\"}",
+		"{\"id\":2,\"ok\":false,\"code\":\"BUSY\",\"error\":\"another pause is under way\"}");
+	send_line(&m, "{\"id\":3,\"op\":\"resume\"}", -1);
+	hear(&m, "pause", "{\"id\":1,\"ok\":false,\"code\":\"CANCELLED\",*");
+	hear(&m, "resume", "{\"id\":3,\"ok\":true}");
+	send_line(&m, "{\"id\":4,\"op\":\"pause\"}", -1);
+	send_line(&m, "{\"id\":5,\"op\":\"resize\",\"vcpus\":1}", -1);
+	talk(&m, "{\"id\":6,\"op\":\"resize\",\"vcpus\":1}", "{\"id\":6,\"ok\":false,\"code\":\"BUSY\",*");
+	assert_int_equal(ptrace(PTRACE_DETACH, tid, NULL, NULL), 0);
+	hear(&m, "resize", "{\"id\":5,\"ok\":true,\"online\":1}");
+	hear(&m, "pause", "{\"id\":4,\"ok\":true}");
+	/* It stands: once more is no error, and nothing to wait for. */
+	talk(&m, "{\"id\":7,\"op\":\"pause\"}", "{\"id\":7,\"ok\":true}");
+	talk(&m, "{\"id\":8,\"op\":\"resume\"}", "{\"id\":8,\"ok\":true}");
+	talk(&m, "{\"id\":9,\"op\":\"stop\"}", "{\"id\":9,\"ok\":true}");
+	assert_int_equal(finish(&m), VMM_POWEROFF);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -111,6 +174,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(an_owner_that_does_not_read_ends_it),
 		cmocka_unit_test(sigterm_ends_it),
 		cmocka_unit_test(paused_until_told),
+		cmocka_unit_test(a_pause_that_takes_its_time),
 	};
 
 	if (argc != 3)
