@@ -11,6 +11,8 @@
  * or, where only one C library needs it, GLIBC(ALLOW(name)), MUSL(ALLOW(name)); kept beside the code that makes the calls. Everything
  * else, and every other instruction set, kills the process.
  *
+ * With SECCOMP_MUSL defined, a program with glibc has the filters for musl: the tests of podvm-vmm's own.
+ *
  * --rules glibc|musl prints the lists instead, for tests: kind of thread, name, number, and argument, mask and value or "-".
  */
 #include <errno.h>
@@ -153,7 +155,7 @@ static int generate_all(void)
 {
 	int r = 0;
 
-	(void)printf("/* Made by seccomp_gen.c. */\n#ifdef __GLIBC__\n");
+	(void)printf("/* Made by seccomp_gen.c. */\n#if defined(__GLIBC__) && !defined(SECCOMP_MUSL)\n");
 	for (size_t i = 0; i < N_KINDS && r == 0; i++)
 		r = generate(kinds[i].name, kinds[i].glibc);
 	(void)printf("#else\n");
