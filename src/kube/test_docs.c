@@ -78,8 +78,8 @@ static void test_examples_load(void **state)
 		assert_non_null(text);
 		print_message("%s\n", examples[i]);
 		pod = test_load(text);
-		/* An example shows what works: it has no field that does nothing. */
-		if (pod->notes.n)
+		/* An example shows what works: it has no field that does nothing. What is for a cluster may. */
+		if (pod->notes.n && !strstr(examples[i], "deploy/"))
 			fail_msg("%s", pod->notes.v[0]);
 	}
 }

@@ -209,3 +209,33 @@ new_config() {
 	[ "$status" -eq 0 ]
 	[[ "$output" == *'runtimes.podvm]'* ]]
 }
+
+# documents FILE: a YAML file's documents as JSON, one a line.
+documents() { python3 -c 'import json, sys, yaml; [print(json.dumps(d)) for d in yaml.safe_load_all(open(sys.argv[1]))]' "$1"; }
+
+@test "the files in deploy/ fit together, what install writes, and the documentation" {
+	local docs="$ROOT/docs/kubernetes.md" name f
+	documents "$ROOT/deploy/runtimeclass.yaml" >class
+	jq -e '.kind == "RuntimeClass" and .apiVersion == "node.k8s.io/v1" and .scheduling.nodeSelector == {podvm: "true"}' class
+	name=$(jq -r .metadata.name class)
+	for f in 2 3; do
+		"$PODVM" install --show $f | grep -F "containerd.runtimes.$(jq -r .handler class)]"
+	done
+	grep -F 'kubectl label node NODE podvm=true' "$docs"
+	grep -F "$(jq -r '.overhead.podFixed.memory | sub("Mi$"; " MiB")' class) for any" "$docs"
+	jq -e '.overhead.podFixed.cpu | test("^[1-9][0-9]*m$")' class
+	documents "$ROOT/deploy/pod.yaml" >pod
+	jq -e --arg name "$name" '.kind == "Pod" and .spec.runtimeClassName == $name' pod
+	grep -F "kubectl logs $(jq -r .metadata.name pod); kubectl exec $(jq -r .metadata.name pod) --" "$docs"
+	documents "$ROOT/deploy/deployment.yaml" >deployment
+	jq -es --arg name "$name" '.[0].kind == "Deployment" and .[0].spec.template.spec.runtimeClassName == $name
+		and .[0].spec.template.metadata.labels == .[0].spec.selector.matchLabels and .[1].spec.selector == .[0].spec.selector.matchLabels
+		and .[1].spec.ports[0].targetPort == .[0].spec.template.spec.containers[0].ports[0].containerPort' deployment
+	for f in $(grep -o 'deploy/[a-z]*[.]yaml' "$docs" "$ROOT/README.md" -h); do
+		[ -f "$ROOT/$f" ]
+	done
+	# The Deployment's Pod is one that podvm's own reader takes (it has read pod.yaml in the unit tests).
+	jq '.spec.template + {apiVersion: "v1", kind: "Pod"} | .metadata.name = "web"' <(head -n 1 deployment) >deploy.json
+	mkdir deploy && mv deploy.json deploy/web.yaml
+	"$ROOT/b/dev/src/kube/test_kube_docs" "$ROOT/docs/pod-yaml.md" "$ROOT/examples/hello.yaml" "$PWD/deploy/web.yaml"
+}
