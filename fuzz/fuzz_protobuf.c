@@ -29,6 +29,8 @@ static const ProtobufCMessageDescriptor *const types[] = {
 	&podvm__agent__v1__get_info_response__descriptor,
 	&podvm__agent__v1__start_process_response__descriptor,
 	&podvm__agent__v1__container_request__descriptor,
+	&podvm__agent__v1__find_disk_request__descriptor,
+	&podvm__agent__v1__find_disk_response__descriptor,
 };
 
 static void message(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size)

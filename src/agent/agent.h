@@ -40,6 +40,23 @@ struct orphan {
 	int status;
 };
 
+#define DISK_MODULES_MAX 4
+#define DISK_WAITS_MAX 16
+
+struct disk_wait {
+	struct ttrpc_request *rq; /* NULL: free */
+	char serial[21];
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC */
+};
+
+struct disks { /* disk.h */
+	bool kept;
+	int modules[DISK_MODULES_MAX]; /* the driver's, owned, until they are loaded */
+	unsigned n_modules;
+	struct loop_timer timer; /* the next look */
+	struct disk_wait waits[DISK_WAITS_MAX];
+};
+
 struct agent {
 	struct loop *loop;
 	struct ttrpc_server *server;
@@ -61,6 +78,7 @@ struct agent {
 	struct waiter *waiters;	      /* [AGENT_WAITERS_MAX] */
 	struct live_job *live;	      /* [AGENT_CONTAINERS_MAX], live.c */
 	bool live_mounted;
+	struct disks disks;
 	struct crun crun;
 	struct streams *streams;
 	struct events events;

@@ -16,6 +16,7 @@
 
 #define LISTEN_MARK "@listen"
 #define NETWORK_MARK "@network"
+#define BLOCK_MARK "@block"
 #define MODULE_PATH_MAX 160
 
 int modules_open(struct modules *ret, const char *dir, struct err *err)
@@ -65,7 +66,7 @@ const char *modules_next(struct modules *m, const char **ret_bad)
 			*--end = '\0';
 		if (*line == '\0' || *line == '#')
 			continue;
-		if (str_eq(line, LISTEN_MARK) || str_eq(line, NETWORK_MARK))
+		if (str_eq(line, LISTEN_MARK) || str_eq(line, NETWORK_MARK) || str_eq(line, BLOCK_MARK))
 			return NULL;
 		if (name_ok(line))
 			return line;
@@ -112,12 +113,11 @@ unsigned modules_load_stage(struct modules *m, const char *dir)
 	return n;
 }
 
-unsigned modules_load_network(struct modules *m, const char *dir)
+void modules_skip(struct modules *m, unsigned stage)
 {
 	const char *bad;
 
-	for (int stage = 0; stage < 2; stage++)
+	while (stage-- > 0)
 		while (modules_next(m, &bad))
 			;
-	return modules_load_stage(m, dir);
 }

@@ -17,11 +17,13 @@
  *   failover.ko
  *   net_failover.ko
  *   virtio_net.ko
+ *   @block               what follows is loaded when the host has plugged a disk in
+ *   virtio_blk.ko
  *
  * vsock.ko (the socket family) must stand before `@listen` and vmw_vsock_virtio_transport.ko after it: from the moment
  * that the transport drives the device, a CONNECT that the host held back reaches a port, and the port must be open. The
  * rest of the list is loaded after the listening sockets exist too, so the host's first call travels meanwhile.
- * A kernel with everything built in: the file holds only the lines `@listen` and `@network`, or is absent.
+ * A kernel with everything built in: the file holds only the lines with `@`, or is absent.
  *
  * The list serves every machine: virtio_mmio is passed over where there is a PCI bus, virtio_pci where there is none.
  *
@@ -49,5 +51,7 @@ const char *modules_next(struct modules *m, const char **ret_bad);
 
 /* Loads what is left of the current stage from `dir`, logging failures. Returns how many were loaded. */
 unsigned modules_load_stage(struct modules *m, const char *dir);
-/* Passes over the stages before `@network` and loads that one. */
-unsigned modules_load_network(struct modules *m, const char *dir);
+/* Of a list that was just opened: passes over the stages before number `stage`. */
+#define MODULES_NETWORK_STAGE 2u
+#define MODULES_BLOCK_STAGE 3u
+void modules_skip(struct modules *m, unsigned stage);

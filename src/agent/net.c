@@ -517,7 +517,8 @@ static int load_driver(struct err *err)
 
 	if (r < 0)
 		return r;
-	(void)modules_load_network(&m, MODULES_DIR);
+	modules_skip(&m, MODULES_NETWORK_STAGE);
+	(void)modules_load_stage(&m, MODULES_DIR);
 	modules_close(&m);
 	return 0;
 }

@@ -15,6 +15,7 @@
 #include "agent/cgroup.h"
 #include "agent/configure.h"
 #include "agent/container_impl.h"
+#include "agent/disk.h"
 #include "agent/info.h"
 #include "agent/live.h"
 #include "base/bytes.h"
@@ -106,7 +107,10 @@ static void get_info(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage
 /* The modules' files: not while the first containers are being started. */
 static void on_tidy(struct loop_timer *t)
 {
-	boot_free_modules(&container_of(t, struct agent, tidy_timer)->initramfs_fd);
+	struct agent *a = container_of(t, struct agent, tidy_timer);
+
+	disk_keep_driver(&a->disks);
+	boot_free_modules(&a->initramfs_fd);
 }
 
 static void configure(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *req)
@@ -176,6 +180,11 @@ static void create_container(void *ctx, struct ttrpc_request *rq, const Protobuf
 static void sync_folders(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
 {
 	live_sync(ctx, rq, (const void *)msg);
+}
+
+static void find_disk(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
+{
+	disk_find(ctx, rq, (const void *)msg);
 }
 
 static void create_exec(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
@@ -358,6 +367,7 @@ static const struct ttrpc_method methods[] = {
 	{"Configure", REQUEST(configure_request), configure},
 	{"GetInfo", REQUEST(empty), get_info},
 	{"SyncFolders", REQUEST(sync_folders_request), sync_folders},
+	{"FindDisk", REQUEST(find_disk_request), find_disk},
 	{"CreateContainer", REQUEST(create_container_request), create_container},
 	{"CreateExec", REQUEST(create_exec_request), create_exec},
 	{"StartProcess", REQUEST(process_request), start_process},

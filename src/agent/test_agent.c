@@ -138,7 +138,8 @@ static void apply_is_all_or_nothing(void **state)
 
 static void module_list(void **state)
 {
-	static const char list[] = "# 6.1\n\nvirtio.ko\r\n  vsock.ko \n@listen\nfuse.ko\n../evil.ko\n.hidden\nlast.ko";
+	static const char list[] = "# 6.1\n\nvirtio.ko\r\n  vsock.ko "
+				   "\n@listen\nfuse.ko\n../evil.ko\n.hidden\nlast.ko\n@network\nnet.ko\n@block\nblk.ko";
 	char dir[] = "/tmp/podvm-modules.XXXXXX";
 	struct modules m;
 	struct err err = {0};
@@ -162,6 +163,16 @@ static void module_list(void **state)
 	assert_non_null(modules_next(&m, &bad));
 	assert_string_equal(bad, ".hidden");
 	assert_string_equal(modules_next(&m, &bad), "last.ko");
+	assert_null(modules_next(&m, &bad));
+	modules_close(&m);
+	assert_int_equal(modules_open(&m, dir, &err), 0);
+	modules_skip(&m, MODULES_NETWORK_STAGE);
+	assert_string_equal(modules_next(&m, &bad), "net.ko");
+	assert_null(modules_next(&m, &bad));
+	modules_close(&m);
+	assert_int_equal(modules_open(&m, dir, &err), 0);
+	modules_skip(&m, MODULES_BLOCK_STAGE);
+	assert_string_equal(modules_next(&m, &bad), "blk.ko");
 	assert_null(modules_next(&m, &bad));
 	modules_close(&m);
 	(void)close(fd);

@@ -15,6 +15,8 @@
 #include "base/loop.h"
 
 #define VM_NICS_MAX 16
+#define VM_DISK_SLOTS_MAX 8
+#define VM_DISK_NAME_MAX 20 /* bytes */
 
 /* A network interface of the guest: what is sent there comes out of the tap, and the reverse. */
 struct vm_nic {
@@ -36,6 +38,8 @@ struct vm_config {
 	uint64_t cid;		   /* guest's vsock CID */
 	const struct vm_nic *nics; /* at most VM_NICS_MAX; NULL when there are none */
 	unsigned n_nics;
+	unsigned
+		disk_slots; /* how many disks may be there at one time; at most VM_DISK_SLOTS_MAX; of no meaning without add_disk */
 	bool held; /* the guest does not run before `run`; only where the driver has that */
 	bool kvm;  /* driver_probe said kvm_usable; otherwise the guest is emulated */
 };
@@ -53,8 +57,21 @@ struct vm_callbacks {
 	void (*log)(void *ctx, const char *source, const char *line, size_t len);
 	/* Runs once, on the loop. `why` is one readable line. */
 	void (*ended)(void *ctx, enum vm_end how, const char *why);
+	/* The guest let go of a disk, and the VM has closed it. The name is untrusted. May be NULL. */
+	void (*disk_removed)(void *ctx, const char *name);
 	void *ctx;
 };
+
+/* A raw disk that comes while the guest runs. */
+struct vm_disk {
+	const char *
+		name; /* its serial number in the guest: 1 to VM_DISK_NAME_MAX of [A-Za-z0-9-_.], unlike any that is there */
+	int fd;	      /* a block device; borrowed */
+	bool read_only; /* the guest's writes are refused */
+};
+
+/* err NULL: it is plugged in. Runs once, on the loop, not for a VM that was freed; must not free the VM. */
+typedef void vm_disk_done(void *ctx, const struct err *err);
 
 struct vm; /* made by the driver; its first member is the driver's table */
 
@@ -73,6 +90,16 @@ struct vm_driver {
 	unsigned (*processes)(const struct vm *vm, struct vm_process *ret, unsigned max);
 	/* Lets a guest that was started `held` run; does not wait for it. NULL: guests cannot be held. */
 	int (*run)(struct vm *vm, struct err *err);
+	/*
+	 * Plugs a disk in; the guest may find it later than `done`. On a negative return `done` will not run. NULL: the driver cannot (QEMU's
+	 * microvm has no hot-plug).
+	 */
+	int (*add_disk)(struct vm *vm, const struct vm_disk *disk, vm_disk_done *done, void *ctx, struct err *err);
+	/*
+	 * Has the guest asked to let go of it; `disk_removed` follows when it does, in seconds or never. May be repeated after ten
+	 * seconds. A guest that was just given the disk may not hear it.
+	 */
+	int (*remove_disk)(struct vm *vm, const char *name, struct err *err);
 };
 
 struct vm {

@@ -20,6 +20,7 @@
 #include "pod/driver_parts.h"
 #include "pod/lines.h"
 #include "pod/vm_broker.h"
+#include "pod/vm_control.h"
 #include "vmm/status.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -31,7 +32,7 @@ enum { FD_KERNEL = 3, FD_INITRD, FD_CONSOLE, FD_CONTROL, FD_LISTEN, FD_BROKER, F
 
 struct args {
 	const char *v[ARGS_MAX];
-	char cmdline[2048], cid[24], vcpus[12], memory[24], nics[VM_NICS_MAX][NIC_TEXT];
+	char cmdline[2048], cid[24], vcpus[12], memory[24], slots[12], nics[VM_NICS_MAX][NIC_TEXT];
 };
 
 struct vmm_vm {
@@ -39,7 +40,7 @@ struct vmm_vm {
 	struct loop *loop;
 	struct vm_callbacks cb;
 	struct driver_child child;
-	int control; /* nothing is asked of it yet: its end is the child's */
+	struct vm_control control;
 	struct lines console;
 	struct vm_broker broker;
 	char vsock_path[PATH_LEN];
@@ -119,6 +120,14 @@ static void on_console(void *ctx, const char *line, size_t len)
 	vm->cb.console(vm->cb.ctx, line, len);
 }
 
+static void on_removed(void *ctx, const char *name)
+{
+	struct vmm_vm *vm = ctx;
+
+	if (vm->cb.disk_removed)
+		vm->cb.disk_removed(vm->cb.ctx, name);
+}
+
 /* ---- start ---- */
 
 static void wiring_init(struct wiring *w)
@@ -188,10 +197,15 @@ static int fill_args(struct args *a, const struct vm_config *cfg, struct err *er
 		a->v[n++] = "--nic";
 		a->v[n++] = a->nics[i];
 	}
+	if (cfg->disk_slots) {
+		(void)snprintf(a->slots, sizeof(a->slots), "%u", cfg->disk_slots);
+		a->v[n++] = "--hotplug-ports";
+		a->v[n++] = a->slots;
+	}
 	a->v[n] = NULL;
 	return fill_cmdline(a->cmdline, cfg, err);
 }
-_Static_assert(ARGS_MAX > 26 + 2 * VM_NICS_MAX, "room for every argument");
+_Static_assert(ARGS_MAX > 28 + 2 * VM_NICS_MAX, "room for every argument");
 
 static int start_child(struct vmm_vm *vm, const struct wiring *w, const struct vm_config *cfg, struct err *err)
 {
@@ -226,9 +240,7 @@ static int watch(struct vmm_vm *vm, struct wiring *w, struct err *err)
 	if (r == 0)
 		r = vm_broker_init(
 			&vm->broker, vm->loop, take_fd(&w->broker[0]), vm->vsock_path, on_broker_failed, vm, err);
-	if (r == 0)
-		vm->control = take_fd(&w->control[0]);
-	return r;
+	return r < 0 ? r : vm_control_init(&vm->control, vm->loop, take_fd(&w->control[0]), on_removed, vm, err);
 }
 
 static int start_all(struct vmm_vm *vm, const struct vm_config *cfg, struct wiring *w, struct err *err)
@@ -254,7 +266,7 @@ static void vmm_free(struct vm *base)
 	if (!base)
 		return;
 	driver_child_kill(&vm->child);
-	close_fd(&vm->control);
+	vm_control_fini(&vm->control);
 	vm_broker_fini(&vm->broker);
 	lines_fini(&vm->console);
 	driver_child_fini(&vm->child);
@@ -277,7 +289,6 @@ static int vmm_start(
 	vm->loop = loop;
 	vm->cb = *cb;
 	driver_child_init(&vm->child, "vmm", &vm->cb);
-	vm->control = -1;
 	r = str_copy(vm->vsock_path, sizeof(vm->vsock_path), cfg->vsock_path)
 		    ? start_all(vm, cfg, &w, err)
 		    : err_set(err, ENAMETOOLONG, "vsock socket '%s'", cfg->vsock_path);
@@ -300,9 +311,23 @@ static unsigned vmm_processes(const struct vm *base, struct vm_process *ret, uns
 	return 1;
 }
 
+static int vmm_add_disk(struct vm *base, const struct vm_disk *disk, vm_disk_done *done, void *ctx, struct err *err)
+{
+	struct vmm_vm *vm = container_of(base, struct vmm_vm, vm);
+
+	return vm_control_add_disk(&vm->control, disk->name, disk->fd, disk->read_only, done, ctx, err);
+}
+
+static int vmm_remove_disk(struct vm *base, const char *name, struct err *err)
+{
+	return vm_control_remove(&container_of(base, struct vmm_vm, vm)->control, name, err);
+}
+
 const struct vm_driver vm_driver_vmm = {
 	.name = "vmm",
 	.start = vmm_start,
 	.free = vmm_free,
 	.processes = vmm_processes,
+	.add_disk = vmm_add_disk,
+	.remove_disk = vmm_remove_disk,
 };

@@ -286,6 +286,37 @@ static void on_vm_log(void *ctx, const char *source, const char *line, size_t le
 	podlog_write(sb->log, source, "-", line, len);
 }
 
+static void on_disk_removed(void *ctx, const char *name)
+{
+	struct sandbox *sb = ctx;
+
+	if (sb->cb.disk_removed && !sb->over)
+		sb->cb.disk_removed(sb->cb.ctx, name);
+}
+
+int sandbox_check_disks(const struct sandbox *sb, struct err *err)
+{
+	if (!sb->driver || !sb->driver->add_disk)
+		return err_set(err, ENOTSUP,
+			"block devices need KVM and PodVM's own monitor: this VM is QEMU's microvm, which has no "
+			"hot-plug");
+	return 0;
+}
+
+int sandbox_add_disk(struct sandbox *sb, const struct vm_disk *disk, vm_disk_done *done, void *ctx, struct err *err)
+{
+	if (!sb->vm)
+		return err_set(err, ENOTCONN, "there is no VM");
+	return sb->driver->add_disk(sb->vm, disk, done, ctx, err);
+}
+
+int sandbox_remove_disk(struct sandbox *sb, const char *name, struct err *err)
+{
+	if (!sb->vm)
+		return err_set(err, ENOTCONN, "there is no VM");
+	return sb->driver->remove_disk(sb->vm, name, err);
+}
+
 /* Inside of the old VM's `ended`, which allows it. */
 static void start_again(struct sandbox *sb)
 {
@@ -361,7 +392,11 @@ static void on_turn(struct turn *turn)
 
 static int start_vm(struct sandbox *sb, const struct sandbox_config *cfg, bool *ret_held, struct err *err)
 {
-	struct vm_callbacks cb = {.console = on_console, .log = on_vm_log, .ended = on_vm_ended, .ctx = sb};
+	struct vm_callbacks cb = {.console = on_console,
+		.log = on_vm_log,
+		.ended = on_vm_ended,
+		.disk_removed = on_disk_removed,
+		.ctx = sb};
 	struct vm_config vm = {.id = sb->home.id, .cmdline_extra = "", .share_dir = cfg->share_dir};
 	char kernel[PATH_LEN], initrd[PATH_LEN];
 	struct driver_probe probe;
@@ -386,6 +421,7 @@ static int start_vm(struct sandbox *sb, const struct sandbox_config *cfg, bool *
 	vm.vsock_path = sb->vsock_path;
 	vm.cid = sb->cid;
 	vm.kvm = probe.kvm_usable;
+	vm.disk_slots = cfg->disk_slots;
 	if (sb->driver->run && !vm.kvm)
 		vm.held = turn_wait(&sb->turn, sb->loop, on_turn) == 0;
 	if (sb->net)

@@ -47,6 +47,8 @@ struct sandbox_callbacks {
 	void (*down)(void *ctx, const char *why, bool vm_ended);
 	/* The VM was started again before it was up: its processes are others. May be NULL. */
 	void (*restarted)(void *ctx);
+	/* See vm_callbacks. May be NULL. */
+	void (*disk_removed)(void *ctx, const char *name);
 	/* `down` calls sandbox_fail_calls: calls under way when the agent is lost fail then, with the reason, not before. */
 	bool fails_calls;
 	void *ctx;
@@ -56,6 +58,7 @@ struct sandbox_config {
 	enum driver_choice driver;
 	unsigned vcpus;	       /* 0: one; at most SANDBOX_VCPUS_MAX are given */
 	uint64_t memory;       /* bytes for the containers; 0: SANDBOX_MEMORY_DEFAULT in all */
+	unsigned disk_slots;   /* see vm_config */
 	const char *share_dir; /* what the guest sees at GUEST_SHARE; as long as the sandbox */
 };
 
@@ -134,6 +137,13 @@ void sandbox_fail_calls(struct sandbox *sb, const char *why);
 /* Dials a standard stream (0, 1, 2) of a process; d->done is set by the caller and runs within CALL_TIMEOUT_MS. */
 int sandbox_stream(struct sandbox *sb, struct hvsock_dial *d, const char *container, const char *exec, unsigned fd,
 	struct err *err) must_check;
+
+/* Whether disks can come and go; -ENOTSUP says why not. */
+int sandbox_check_disks(const struct sandbox *sb, struct err *err) must_check;
+/* See vm_driver, which must have them. -ENOTCONN: there is no VM. */
+int sandbox_add_disk(
+	struct sandbox *sb, const struct vm_disk *disk, vm_disk_done *done, void *ctx, struct err *err) must_check;
+int sandbox_remove_disk(struct sandbox *sb, const char *name, struct err *err) must_check;
 
 /* One line into the timeline as source podvm; control characters become spaces. */
 void sandbox_note(struct sandbox *sb, const char *fmt, ...) printf_like(2, 3);

@@ -39,24 +39,36 @@ static int set_driver(struct shim_options *o, const char *value, struct err *err
 	return 0;
 }
 
+static const struct {
+	const char *key;
+	uint64_t min, max;
+} numbers[] = {{"vcpus", 1, 32}, {"memory", 64, 65536}, {"disks", 0, VM_DISK_SLOTS_MAX}};
+
 static int set_key(struct shim_options *o, const char *key, const char *value, struct err *err)
 {
 	uint64_t n = 0;
+	size_t i = 0;
 	int r;
 
 	if (str_eq(key, "driver"))
 		return set_driver(o, value, err);
-	if (!str_eq(key, "vcpus") && !str_eq(key, "memory"))
-		return err_set(err, EINVAL, "unknown key '%.40s'; driver, vcpus and memory are known", key);
-	r = str_to_u64(value, *key == 'v' ? 32 : 65536, &n, err);
-	if (r == 0 && n < (*key == 'v' ? 1 : 64))
+	while (i < ARRAY_SIZE(numbers) && !str_eq(key, numbers[i].key))
+		i++;
+	if (i == ARRAY_SIZE(numbers))
+		return err_set(err, EINVAL, "unknown key '%.40s'; driver, vcpus, memory and disks are known", key);
+	r = str_to_u64(value, numbers[i].max, &n, err);
+	if (r == 0 && n < numbers[i].min)
 		r = err_set(err, ERANGE, "%s is too small", key);
 	if (r < 0)
 		return err_wrap(err, "%s", key);
-	if (*key == 'v')
+	if (*key == 'v') {
 		o->vcpus = (unsigned)n;
-	else
+	} else if (*key == 'm') {
 		o->memory = n * MIB;
+	} else {
+		o->disks = (unsigned)n;
+		o->no_disks = n == 0;
+	}
 	return 0;
 }
 

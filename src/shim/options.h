@@ -8,6 +8,7 @@
  *   driver = "auto"     # "qemu", "vmm"
  *   vcpus = 1           # of pods without a CPU limit, 1 to 32
  *   memory = 512        # MiB of the VM of pods without a memory limit
+ *   disks = 2           # block devices that a pod may have at one time (driver vmm), 0 to 8
  *
  * An unknown key is an error.
  */
@@ -19,6 +20,8 @@ struct shim_options {
 	enum driver_choice driver;
 	unsigned vcpus;	 /* 0: not said */
 	uint64_t memory; /* bytes; 0: not said */
+	unsigned disks;	 /* slots of the VM; 0: not said */
+	bool no_disks;	 /* 0 was said */
 };
 
 /* `text` has a NUL behind its `len` bytes and is changed. -EINVAL names the line. */

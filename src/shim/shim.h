@@ -35,6 +35,8 @@
 struct shim;
 struct task;
 struct live;
+struct disk;
+struct task_disks;
 
 struct shim_args {
 	char ns[128], id[SHIM_ID_MAX + 1], address[256], ttrpc_address[256];
@@ -94,6 +96,7 @@ struct task {
 	size_t json_len;
 	size_t n_mounts;
 	struct live *live;	     /* its volumes that are copies (live.h); NULL: none */
+	struct task_disks *disks;    /* its block devices (disks.h); NULL: none */
 	struct resize_limits limits; /* that it was created with */
 	bool mounted;		     /* it has folders in the share */
 	bool in_guest;		     /* CreateContainer was sent */
@@ -125,6 +128,9 @@ struct shim {
 	struct host_cgroup *cgroup; /* where the pod's processes are; NULL: where containerd is */
 
 	struct loop_fd live_src; /* inotify of volumes; its fd is owned here */
+
+	struct disk *disks; /* block devices that the VM has, or is about to (disks.h) */
+	unsigned disk_slots, last_disk;
 
 	json_t *sysctls; /* owned object or NULL: for Configure */
 

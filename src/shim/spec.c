@@ -331,33 +331,7 @@ static int add_pod_files(struct oci_spec *spec, const char *folder)
 	return oci_add_mount(spec, "/dev/shm", "bind", GUEST_SHM, shm);
 }
 
-/* ---- devices ---- */
-
-/* What the guest's kernel has too, under the same number, whatever the host. */
-static bool is_common(const char *path)
-{
-	static const char *const common[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
-		"/dev/tty", "/dev/console", "/dev/ptmx"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(common); i++)
-		if (str_eq(path, common[i]))
-			return true;
-	return false;
-}
-
-/* A privileged container may use every device: those of the host are named in its spec because of that alone. */
-static bool is_privileged(const struct oci_spec *spec)
-{
-	const json_t *resources = json_object_get(json_object_get(spec->root, "linux"), "resources");
-	json_t *rules = json_object_get(resources, "devices"), *rule;
-	size_t i;
-
-	json_array_foreach (rules, i, rule)
-		if (json_is_true(json_object_get(rule, "allow")) && !json_object_get(rule, "major") &&
-			!json_object_get(rule, "minor"))
-			return true;
-	return false;
-}
+/* ---- rights ---- */
 
 /*
  * A privileged container as the CRI writes it has every capability that containerd itself has on the node. In a guest of its own
@@ -369,43 +343,13 @@ static bool is_unconfined(const struct oci_spec *spec)
 	json_t *caps = json_object_get(json_object_get(oci_process(spec), "capabilities"), "bounding"), *c;
 	size_t i;
 
-	if (!is_privileged(spec) || json_object_get(linux_, "seccomp") ||
+	if (!spec_is_privileged(spec) || json_object_get(linux_, "seccomp") ||
 		json_array_size(json_object_get(linux_, "maskedPaths")) > 0)
 		return false;
 	json_array_foreach (caps, i, c)
 		if (json_is_string(c) && str_eq(json_string_value(c), "CAP_SYS_ADMIN"))
 			return true;
 	return false;
-}
-
-static int adjust_devices(struct oci_spec *spec, const struct spec_guest *g, struct err *err)
-{
-	json_t *list = json_object_get(json_object_get(spec->root, "linux"), "devices"), *d;
-	bool privileged = is_privileged(spec);
-	unsigned dropped = 0;
-	char text[100];
-	size_t i = 0;
-
-	while ((d = json_array_get(list, i))) {
-		const char *path = json_string_value(json_object_get(d, "path"));
-
-		if (path && is_common(path)) {
-			i++;
-			continue;
-		}
-		if (!privileged)
-			return err_set(err, EINVAL,
-				"device '%.200s': a device of the node cannot be used in a VM; run the pod with the "
-				"default runtime class",
-				path ? path : "");
-		(void)json_array_remove(list, i);
-		dropped++;
-	}
-	if (dropped) {
-		(void)snprintf(text, sizeof(text), "privileged: %u devices of the node are left out", dropped);
-		g->note(g->ctx, text);
-	}
-	return 0;
 }
 
 /* ---- resources ---- */
@@ -451,7 +395,7 @@ int spec_adjust(struct oci_spec *spec, const struct spec_guest *g, struct err *e
 {
 	json_t *linux_ = json_object_get(spec->root, "linux");
 	json_t *root = json_object_get(spec->root, "root"), *resources;
-	int r = adjust_devices(spec, g, err);
+	int r = spec_adjust_devices(spec, g, err);
 
 	if (r == 0)
 		r = adjust_mounts(spec, g, err);

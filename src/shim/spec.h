@@ -60,12 +60,24 @@ struct spec_mount {
 	uint32_t mode, uid, gid;
 };
 
+#define SPEC_MAJOR_MAX 4095 /* of Linux: 12 bits */
+#define SPEC_MINOR_MAX 1048575
+
+/* A block device that a container may use. */
+struct spec_disk {
+	const char *path; /* in the container; borrowed */
+	unsigned major, minor;
+	char access[4]; /* what the cgroup rules leave of "rwm" */
+};
+
 struct spec_guest {
 	const char *rootfs;	/* guest path */
 	const char *sandbox_id; /* a source below a folder of that name, ending in /shm, is the pod's /dev/shm */
 	const char *pod_files;	/* guest folder with hosts, hostname, resolv.conf for those who lack them; NULL: none */
 	/* Makes the source of mount number `i` visible in the guest, and says where. */
 	int (*bind)(void *ctx, size_t i, struct spec_mount *m, char ret_guest[PATH_LEN], struct err *err);
+	/* A block device of the host. Its entry keeps the host's numbers, without a rule, until spec_set_disk. NULL: they are refused. */
+	int (*disk)(void *ctx, const struct spec_disk *disk, struct err *err);
 	/* Something of the spec that is left out on purpose: one line for the log. */
 	void (*note)(void *ctx, const char *text);
 	void *ctx;
@@ -74,8 +86,17 @@ struct spec_guest {
 
 /*
  * Changes the spec for the guest: root, sources of bind mounts, limits of cgroup v1, devices of the host, versions; and compiles
- * seccomp. -EINVAL with the field and the reason for what a VM cannot do (devices of the host, Bidirectional propagation).
+ * seccomp. -EINVAL with the field and the reason for what a VM cannot do (character devices of the host, Bidirectional propagation).
  */
 int spec_adjust(struct oci_spec *spec, const struct spec_guest *g, struct err *err) must_check;
 /* The same for linux.resources alone (Update): what only cgroup v1 has is left out. resize.h has the rest. */
 void spec_adjust_resources(json_t *resources);
+
+/* ---- spec_devices.c ---- */
+
+/* Part of spec_adjust: devices of the host go to g->disk, or are refused; of a privileged container they are left out. */
+int spec_adjust_devices(struct oci_spec *spec, const struct spec_guest *g, struct err *err) must_check;
+/* The entry with that path becomes the guest's device with these numbers, and a rule allows `access` to it. */
+int spec_set_disk(struct oci_spec *spec, const struct spec_disk *disk, struct err *err) must_check;
+/* Every device is allowed. */
+bool spec_is_privileged(const struct oci_spec *spec);

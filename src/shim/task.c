@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "shim/disks.h"
 #include "shim/live.h"
 #include "shim/rootfs.h"
 #include "shim/shim.h"
@@ -78,6 +79,7 @@ static void task_free(struct task *t)
 		free_exec(t->execs);
 	proc_fini(&t->init);
 	live_free(t);
+	disks_release(t);
 	if (t->mounted)
 		rootfs_remove(&sh->share, t->agent_id, t->n_mounts);
 	free(t->json);
@@ -225,7 +227,8 @@ void task_send_create(struct task *t)
 	Podvm__Agent__V1__CreateContainerRequest req = PODVM__AGENT__V1__CREATE_CONTAINER_REQUEST__INIT;
 	struct err err = {0};
 
-	if (!live_ready(t))
+	/* All that is missing is begun at once; either may end the task. */
+	if (!live_ready(t) || !disks_ready(t))
 		return;
 	req.container_id = t->agent_id;
 	req.oci_spec.data = (uint8_t *)t->json;
@@ -260,6 +263,11 @@ static int bind_mount(void *ctx, size_t i, struct spec_mount *m, char ret_guest[
 	return r < 0 ? r : 0;
 }
 
+static int take_disk(void *ctx, const struct spec_disk *disk, struct err *err)
+{
+	return disks_take(ctx, disk, err);
+}
+
 static void note(void *ctx, const char *text)
 {
 	struct task *t = ctx;
@@ -287,6 +295,7 @@ static int prepare(struct task *t, struct oci_spec *spec, const Ctrd__CreateTask
 		.sandbox_id = sandbox,
 		.pod_files = t->shim->by_sandbox_api ? GUEST_SHARE "/pod" : NULL,
 		.bind = bind_mount,
+		.disk = take_disk,
 		.note = note,
 		.ctx = t,
 		.limits = &t->limits};

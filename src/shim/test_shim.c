@@ -9,19 +9,25 @@
 #include <cmocka.h>
 
 #include "base/bytes.h"
+#include "shim/disks.h"
 #include "shim/start.h"
 
 /* ---- options ---- */
 
 static void options_are_read(void **state)
 {
-	char text[] = "# mine\ndriver = \"qemu\"\n  vcpus = 2   # two\n\nmemory=1024\r\n";
+	char text[] = "# mine\ndriver = \"qemu\"\n  vcpus = 2   # two\n\nmemory=1024\r\ndisks = 8\n",
+	     none[] = "disks = 0";
 	struct shim_options o = {0};
 
 	assert_int_equal(options_parse(&o, text, sizeof(text) - 1, NULL), 0);
 	assert_int_equal(o.driver, DRIVER_QEMU);
 	assert_int_equal(o.vcpus, 2);
 	assert_int_equal(o.memory, UINT64_C(1) << 30);
+	assert_int_equal(o.disks, 8);
+	assert_false(o.no_disks);
+	assert_int_equal(options_parse(&o, none, sizeof(none) - 1, NULL), 0);
+	assert_true(o.no_disks);
 }
 
 static void bad_options_are_named(void **state)
@@ -35,6 +41,7 @@ static void bad_options_are_named(void **state)
 		{"vcpus = 33", "vcpus"},
 		{"vcpus = -1", "vcpus"},
 		{"memory = 63", "memory is too small"},
+		{"disks = 9", "disks"},
 		{"memory = 99999999999999999999", "memory"},
 		{"driver = qemu", "driver is"},
 		{"driver = \"kvm\"", "driver is"},
@@ -281,9 +288,23 @@ static void fake_note(void *ctx, const char *text)
 	notes++;
 }
 
+static char disks[400]; /* what fake_disk was given, a line each */
+
+static int fake_disk(void *ctx, const struct spec_disk *d, struct err *err)
+{
+	size_t n = strlen(disks);
+
+	(void)snprintf(disks + n, sizeof(disks) - n, "%s %u:%u %s\n", d->path, d->major, d->minor, d->access);
+	return d->minor == 13 ? err_set(err, ENODEV, "not there") : 0;
+}
+
 static int adjust(const char *json, struct oci_spec *spec, struct err *err)
 {
-	struct spec_guest g = {.rootfs = "/guest/rootfs", .sandbox_id = "box", .bind = fake_bind, .note = fake_note};
+	struct spec_guest g = {.rootfs = "/guest/rootfs",
+		.sandbox_id = "box",
+		.bind = fake_bind,
+		.disk = fake_disk,
+		.note = fake_note};
 
 	parse(spec, json);
 	return spec_adjust(spec, &g, err);
@@ -317,6 +338,10 @@ static void mounts_become_the_guests(void **state)
 	assert_string_equal(spec_text(&spec, "run.oci.seccomp_bpf_data"), "");
 }
 
+#define DISK(path, minor) "{\"path\":\"" path "\",\"type\":\"b\",\"major\":7,\"minor\":" minor "}"
+#define RULE(minor, access) "{\"allow\":true,\"type\":\"b\",\"major\":7,\"minor\":" minor ",\"access\":\"" access "\"}"
+#define RULES(list) "\"resources\":{\"devices\":[{\"allow\":false,\"access\":\"rwm\"}," list "]}"
+
 static void what_a_vm_cannot_do(void **state)
 {
 	static const struct {
@@ -326,7 +351,21 @@ static void what_a_vm_cannot_do(void **state)
 		 "v\",\"options\":[\"rbind\",\"rshared\"]}]}",
 			"Bidirectional"},
 		{"{\"mounts\":[{\"destination\":\"/d\",\"type\":\"bind\",\"source\":\"/bad\"}]}", "mount '/d': bad"},
-		{"{\"linux\":{\"devices\":[{\"path\":\"/dev/sda\"}]}}", "device '/dev/sda'"},
+		{"{\"linux\":{\"devices\":[{\"path\":\"/dev/sda\"}]}}", "device '/dev/sda': a character device"},
+		{"{\"linux\":{\"devices\":[{\"path\":\"/dev/kvm\",\"type\":\"c\",\"major\":10,\"minor\":232}]}}",
+			"device '/dev/kvm': a character device"},
+		{"{\"linux\":{\"devices\":[" DISK("/data", "8") "]," RULES(RULE("8", "rw")) "}}", "below /dev only"},
+		{"{\"linux\":{\"devices\":[" DISK("/dev/../data", "8") "]," RULES(RULE("8", "rw")) "}}",
+			"below /dev only"},
+		{"{\"linux\":{\"devices\":[" DISK("/dev/x", "8") "]," RULES(RULE("8", "m")) "}}",
+			"neither read nor write"},
+		{"{\"linux\":{\"devices\":[" DISK("/dev/x", "8") "]," RULES(RULE("9", "rw")) "}}",
+			"neither read nor write"},
+		{"{\"linux\":{\"devices\":[" DISK("/dev/x", "8") "]}}", "neither read nor write"},
+		{"{\"linux\":{\"devices\":[" DISK("/dev/x", "-1") "]}}", "no device number"},
+		{"{\"linux\":{\"devices\":[" DISK("/dev/x", "1048576") "]}}", "no device number"},
+		{"{\"linux\":{\"devices\":[{\"path\":\"/dev/x\",\"type\":\"b\",\"major\":\"8\",\"minor\":1}]}}",
+			"no device number"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -339,6 +378,61 @@ static void what_a_vm_cannot_do(void **state)
 	}
 }
 
+/* Entries keep their owners and modes; of the rules only those for the host's number go. */
+static void disks_become_the_guests(void **state)
+{
+	auto_oci_spec struct oci_spec spec = {0};
+	struct spec_disk got = {.path = "/dev/x", .major = 254, .minor = 16, .access = "rw"};
+	struct err err = {0};
+	json_t *list, *rules;
+	char *text;
+
+	*disks = '\0';
+	assert_int_equal(
+		adjust("{\"linux\":{\"devices\":[{\"path\":\"/dev/null\"}," DISK("/dev/x", "1") "," DISK(
+			       "/dev/y", "2") "," DISK("/dev/z",
+			       "3") "]," RULES("{\"allow\":true,\"type\":\"c\",\"major\":7,\"minor\":1,\"access\":"
+					       "\"rw\"}," RULE("1", "rw") "," RULE("2", "rm") "," RULE("3",
+						       "rwm") ","
+							      "{\"allow\":false,\"type\":\"b\",\"major\":7,\"minor\":3,"
+							      "\"access\":\"w\"},"
+							      "{\"allow\":true,\"type\":\"b\",\"major\":-1,\"minor\":-"
+							      "1,\"access\":\"m\"}") "}}",
+			&spec, &err),
+		0);
+	assert_string_equal(disks, "/dev/x 7:1 rwm\n/dev/y 7:2 rm\n/dev/z 7:3 rm\n");
+	rules = json_object_get(json_object_get(json_object_get(spec.root, "linux"), "resources"), "devices");
+	text = json_dumps(rules, JSON_COMPACT | JSON_SORT_KEYS);
+	assert_string_equal(text, "[{\"access\":\"rwm\",\"allow\":false},"
+				  "{\"access\":\"rw\",\"allow\":true,\"major\":7,\"minor\":1,\"type\":\"c\"},"
+				  "{\"access\":\"m\",\"allow\":true,\"major\":-1,\"minor\":-1,\"type\":\"b\"}]");
+	free(text);
+	assert_int_equal(spec_set_disk(&spec, &got, &err), 0);
+	list = json_object_get(json_object_get(spec.root, "linux"), "devices");
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(list, 1), "major")), 254);
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(list, 1), "minor")), 16);
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(list, 2), "major")), 7);
+	text = json_dumps(json_array_get(rules, 3), JSON_COMPACT | JSON_SORT_KEYS);
+	assert_string_equal(text, "{\"access\":\"rw\",\"allow\":true,\"major\":254,\"minor\":16,\"type\":\"b\"}");
+	free(text);
+	oci_spec_fini(&spec);
+	assert_int_equal(
+		adjust("{\"linux\":{\"devices\":[" DISK("/dev/x", "13") "]," RULES(RULE("13", "r")) "}}", &spec, &err),
+		-ENODEV);
+	assert_string_equal(err.msg, "device '/dev/x': not there");
+}
+
+/* Found by its number, and nothing else is taken for it. */
+static void nodes_of_block_devices(void **state)
+{
+	struct err err = {0};
+	int fd = -1;
+
+	assert_int_equal(disks_open(4000, 77, true, &fd, &err), -ENODEV);
+	assert_string_equal(err.msg, "the node has no block device 4000:77");
+	assert_int_equal(fd, -1);
+}
+
 static void privileged_has_the_guests_devices(void **state)
 {
 	auto_oci_spec struct oci_spec spec = {0};
@@ -346,13 +440,22 @@ static void privileged_has_the_guests_devices(void **state)
 	json_t *devices;
 
 	notes = 0;
-	assert_int_equal(adjust("{\"linux\":{\"devices\":[{\"path\":\"/dev/sda\"},{\"path\":\"/dev/null\"}],"
-				"\"resources\":{\"devices\":[{\"allow\":true,\"access\":\"rwm\"}]}}}",
+	*disks = '\0';
+	assert_int_equal(adjust("{\"linux\":{\"devices\":[" DISK("/dev/sda",
+					"1") ",{\"path\":\"/dev/null\"}],"
+					     "\"resources\":{\"devices\":[{\"allow\":true,\"access\":\"rwm\"}]}}}",
 				 &spec, &err),
 		0);
 	devices = json_object_get(json_object_get(spec.root, "linux"), "devices");
 	assert_int_equal(json_array_size(devices), 1);
 	assert_int_equal(notes, 1);
+	assert_string_equal(disks, "");
+	/* To make any node, as Docker allows everybody, is no such right. */
+	oci_spec_fini(&spec);
+	assert_int_equal(adjust("{\"linux\":{\"devices\":[{\"path\":\"/dev/kvm\",\"type\":\"c\"}],"
+				"\"resources\":{\"devices\":[{\"allow\":true,\"type\":\"c\",\"access\":\"m\"}]}}}",
+				 &spec, &err),
+		-EINVAL);
 }
 
 static void limits_of_version_1_go(void **state)
@@ -426,6 +529,8 @@ int main(void)
 		cmocka_unit_test(size_of_the_pod),
 		cmocka_unit_test(mounts_become_the_guests),
 		cmocka_unit_test(what_a_vm_cannot_do),
+		cmocka_unit_test(disks_become_the_guests),
+		cmocka_unit_test(nodes_of_block_devices),
 		cmocka_unit_test(privileged_has_the_guests_devices),
 		cmocka_unit_test(limits_of_version_1_go),
 		cmocka_unit_test(changes_of_limits),

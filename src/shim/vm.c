@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "oci/json.h"
 #include "pod/host_cgroup.h"
+#include "shim/disks.h"
 #include "shim/live.h"
 #include "shim/shim.h"
 
@@ -243,6 +244,9 @@ int vm_start(struct shim *sh, const struct vm_wish *w, struct err *err)
 	struct sandbox_config cfg = {.driver = sh->options.driver,
 		.vcpus = w->vcpus ? w->vcpus : sh->options.vcpus,
 		.memory = w->memory ? w->memory : sh->options.memory,
+		.disk_slots = sh->options.no_disks ? 0
+			      : sh->options.disks  ? sh->options.disks
+						   : DISKS_SLOTS_DEFAULT,
 		.share_dir = sh->share.path};
 	int r = host_name(sh, w->hostname, err);
 
@@ -250,6 +254,7 @@ int vm_start(struct shim *sh, const struct vm_wish *w, struct err *err)
 		r = host_cgroup_join(&sh->cgroup, w->cgroups_path, err);
 	if (r < 0)
 		return r;
+	sh->disk_slots = cfg.disk_slots;
 	sh->sysctls = json_incref(w->sysctls);
 	if (!*sh->pod_name)
 		(void)str_copy(sh->pod_name, sizeof(sh->pod_name), sh->args.id);
@@ -268,6 +273,11 @@ int vm_start(struct shim *sh, const struct vm_wish *w, struct err *err)
 	return 0;
 }
 
+static void on_disk_removed(void *ctx, const char *name)
+{
+	disks_removed(ctx, name);
+}
+
 static void on_restarted(void *ctx)
 {
 	vm_record(ctx);
@@ -280,6 +290,7 @@ int vm_init(
 		.up = on_up,
 		.down = on_down,
 		.restarted = on_restarted,
+		.disk_removed = on_disk_removed,
 		.fails_calls = true,
 		.ctx = sh};
 	char path[PATH_LEN];
@@ -304,6 +315,7 @@ void vm_fini(struct shim *sh)
 	sh->vm = VM_DOWN;
 	sh->quits = false;
 	task_free_all(sh);
+	disks_fini(sh);
 	live_fini(sh);
 	sandbox_stop(&sh->sb);
 	share_fini(&sh->share);

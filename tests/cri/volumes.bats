@@ -243,6 +243,12 @@ write_config() { # VERSION
 		echo "$output"
 		[[ "$output" == *"'/run/it'"*"'$source' is a socket, fifo or device of the node"*"default runtime class"* ]]
 	done
+	# As a device (volumeMode: Block), which is tested with KVM (tests/kvm/cri.bats): not with QEMU.
+	mknod vol/disk b 7 0
+	cri_container refused-block 'true' '.devices = [{host_path: "'"$V/disk"'", container_path: "/dev/disk", permissions: "rw"}]'
+	run "$CRI" run "$POD" refused-block.json "$POD_JSON"
+	[ "$status" -eq 125 ]
+	[[ "$output" == *"device '/dev/disk'"*"QEMU's microvm, which has no hot-plug"* ]]
 }
 
 @test "/dev/shm: 64 MiB that the containers of a pod share; a volume in its place has its own size" {

@@ -24,9 +24,25 @@ second_network() {
 teardown_file() { containerd_stop; }
 setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 teardown() {
+	local l
 	cri_remove_all
 	ip link del ext1 2>/dev/null || true
 	cri_assert_clean
+	for l in $(losetup -nO NAME,BACK-FILE | awk -v d="$BATS_TEST_TMPDIR" 'index($2, d) {print $1}'); do losetup -d "$l"; done
+}
+
+# disk FILE: a loop device of 4 MiB over a new file.
+disk() {
+	[ -e /dev/loop-control ] || modprobe loop
+	truncate -s 4M "$1"
+	losetup --show -f "$1"
+}
+# device NODE PATH rw|r: for a container's configuration.
+device() { printf '.devices += [{host_path: "%s", container_path: "%s", permissions: "%s"}]' "$1" "$2" "$3"; }
+# Gone for good: nothing on the host has it open. losetup -d of one in use only says that it will go, and says nothing.
+detached() {
+	losetup -d "$1" 2>/dev/null || true
+	[ -z "$(cat "/sys/block/${1#/dev/}/loop/backing_file" 2>/dev/null)" ]
 }
 
 @test "containerd's pod runs on our monitor: two interfaces, exec, streams, log, statistics; a monitor that dies is told" {
@@ -59,4 +75,65 @@ teardown() {
 	[ "$("$CRI" wait "$a")" = "137 Error" ]
 	not_ready() { [ "$("$CRI" pod "$POD" | jq -r .state)" = SANDBOX_NOTREADY ]; }
 	wait_for 60 not_ready
+}
+
+@test "block devices of the node: two containers with one, one for reading only, the end of each gives it back; what cannot be is said" {
+	cri_shared_pod
+	x=$(disk x) && y=$(disk y) && z=$(disk z)
+	echo untouched | dd of=y conv=notrunc 2>/dev/null
+	stay='trap "exit 0" TERM; while :; do sleep 1; done'
+	other=$(start_container other "$stay")
+	disks() { "$CRI" exec "$other" -- sh -c 'ls /sys/block | grep ^vd | tr "\n" " "'; }
+	a=$(start_container a "$stay" "$(device "$x" /dev/x rw) | $(device "$y" /dev/y r)")
+	# With fsync the guest flushes its disk, so that the file has it, not only the loop device.
+	"$CRI" exec "$a" -- sh -c 'test -b /dev/x && echo from the first | dd of=/dev/x bs=512 seek=3 conv=fsync 2>/dev/null'
+	[ "$(dd if=x bs=512 skip=3 count=1 2>/dev/null | tr -d '\0')" = "from the first" ]
+	[ "$("$CRI" exec "$a" -- head -n 1 /dev/y)" = untouched ]
+	run "$CRI" exec "$a" -- sh -c 'echo changed >/dev/y'
+	[ "$status" -ne 0 ]
+	[ "$("$CRI" exec "$other" -- sh -c 'cat /sys/block/vd*/ro | sort | tr "\n" " "')" = "0 1 " ]
+	# Under another path, only to be read there: it is the same disk.
+	b=$(start_container b "$stay" "$(device "$x" /dev/same r)")
+	[ "$("$CRI" exec "$b" -- sh -c 'dd if=/dev/same bs=512 skip=3 count=1 2>/dev/null | tr -d "\0"')" = "from the first" ]
+	run "$CRI" exec "$b" -- sh -c 'dd if=/dev/zero of=/dev/same bs=512 count=1'
+	[ "$status" -ne 0 ]
+	[[ "$output" == *"not permitted"* ]]
+	[ "$(disks | wc -w)" -eq 2 ]
+	refused() { # NAME PATTERN JQ-FILTER
+		run start_container "$1" true "$3"
+		echo "$output"
+		[ "$status" -ne 0 ]
+		# shellcheck disable=SC2053
+		[[ "$output" == $2 ]]
+	}
+	refused slots "*device '/dev/z'*slots for 2 block devices*" "$(device "$z" /dev/z rw)"
+	refused ro "*device '/dev/y'*for reading only*" "$(device "$y" /dev/y rw)"
+	refused path "*device '/srv/z'*below /dev only*" "$(device "$z" /srv/z rw)"
+	refused char "*device '/dev/net/tun'*a character device of the node cannot be used in a VM*" "$(device /dev/net/tun /dev/net/tun rw)"
+	# Its first container goes, the second one keeps it.
+	"$CRI" stop "$a" && "$CRI" rm "$a"
+	wait_for 120 detached "$y"
+	[ "$(disks | wc -w)" -eq 1 ]
+	[ "$("$CRI" exec "$b" -- sh -c 'dd if=/dev/same bs=512 skip=3 count=1 2>/dev/null | tr -d "\0"')" = "from the first" ]
+	"$CRI" stop "$b" && "$CRI" rm "$b"
+	wait_for 120 detached "$x"
+	[ -z "$(disks)" ]
+	[ "$(head -n 1 y)" = untouched ]
+	# It comes again, and all is given back when the VM dies.
+	x=$(losetup --show -f x)
+	start_container d "$stay" "$(device "$x" /dev/x r)"
+	kill -9 "$(cri_pid podvm-vmm)"
+	wait_for 60 detached "$x"
+	detached "$z"
+}
+
+@test "ctr run --device: a block device in a container that is a pod of its own" {
+	d=$(disk own)
+	run k8s_ctr run --rm --runtime io.containerd.podvm.v2 --device "$d" "$IMAGE" own sh -c "echo by ctr >$d && head -c 6 $d"
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[ "${lines[-1]}" = "by ctr" ]
+	wait_for 60 detached "$d"
+	[ "$(head -c 6 own)" = "by ctr" ]
+	cri_assert_clean
 }
