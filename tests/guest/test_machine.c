@@ -15,6 +15,7 @@ struct expected {
 	const char *why;     /* how the log ends */
 	const char *says[6]; /* in the log before, in this order */
 	unsigned irqs;	     /* of slot 1, at least; with its kicks in `says` */
+	bool many_exits;     /* left out with MACHINE_SHORT in the environment */
 };
 
 static void check_says(const struct expected *e, const char *log)
@@ -73,7 +74,7 @@ static const struct expected guests[] = {
 	/* The last interrupt may come too late. */
 	{"vectors", "1", VMM_POWEROFF, "vectors\nover\n", "the guest powered off",
 		{"device: slot 1, vsock ", ", active, ", "200 kicks, "}, 199},
-	{"flood", "1", VMM_POWEROFF, NULL, "the guest powered off"},
+	{"flood", "1", VMM_POWEROFF, NULL, "the guest powered off", .many_exits = true},
 };
 
 /* A neighbour lives through all of them, and its vCPU and its owner are served. */
@@ -86,6 +87,8 @@ static void guests_end_as_they_should(void **state)
 	talk(&neighbour, NULL, "{\"hello\":*");
 	read_text(neighbour.console, text, "halts\n");
 	for (size_t i = 0; i < ARRAY_SIZE(guests); i++) {
+		if (guests[i].many_exits && getenv("MACHINE_SHORT"))
+			continue;
 		check(&guests[i]);
 		talk(&neighbour, "{\"id\":1,\"op\":\"pause\"}", "{\"id\":1,\"ok\":true}");
 		talk(&neighbour, "{\"id\":2,\"op\":\"counters\"}", "{\"id\":2,\"ok\":true,\"state\":\"paused\",*");
