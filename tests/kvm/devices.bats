@@ -200,6 +200,8 @@ EOF
 	initramfs '
 		say cpus $(cat /sys/devices/system/cpu/present /sys/devices/system/cpu/online)
 		say waits $(ls /sys/block | grep vd)
+		# Until the kernel tells of the disk, without a look at the clock.
+		grep -m 1 -q "\[vda\]" /dev/kmsg
 		while [ ! -b /dev/vda ]; do sleep 0.2; done
 		say disk $(cat /sys/block/vda/serial) $(md5sum </dev/vda)
 		dd if=/dev/zero of=/dev/vda bs=64k count=4 conv=fsync 2>/dev/null && say written
@@ -234,6 +236,8 @@ EOF
 		send {"id":7,"op":"start"}
 		send {"id":8,"op":"configure","vcpus":1}
 		console T: waits
+		idle 1 100000
+		idle 5 150
 		send {"id":21,"op":"resize","vcpus":2}
 		send {"id":9,"op":"add-device","kind":"disk","name":"data1","fd":0} disk
 		console T: more cpus
@@ -262,6 +266,8 @@ EOF
 	[[ $output == *'"id":21,"ok":true,"online":1}'*'"id":22,"ok":false,"code":"BUSY","error":"vCPU 1 is on line in the guest"}'* ]]
 	[[ $output == *'"id":23,"ok":true,"online":2}'*'"id":24,"ok":true,"online":1}'* ]]
 	[[ $output == *'{"event":"removed","name":"data1"}'*'{"event":"removed","name":"net1"}'* ]]
+	# 5 in the long run (bench/idle); 500 and more with a tick.
+	grep -q '^idle: ' <<<"$output"
 	# vCPUs are there from the start; the guest takes them on and off line, as far as its owner lets it.
 	grep -q '^cpus 0-1 0$' <<<"$said"
 	grep -q '^more cpus 0-1$' <<<"$said"
