@@ -237,7 +237,7 @@ EOF
 		send {"id":8,"op":"configure","vcpus":1}
 		console T: waits
 		idle 1 100000
-		idle 5 150
+		idle 3 150
 		send {"id":21,"op":"resize","vcpus":2}
 		send {"id":9,"op":"add-device","kind":"disk","name":"data1","fd":0} disk
 		console T: more cpus
