@@ -153,12 +153,18 @@ cri_traces() {
 	ip -o link show 2>/dev/null | awk -F': ' '{print "link", $2}' | grep -Ev ' (lo|pvtest0)$' || true
 	find "$CONTAINERD_DIR/ipam" -name '10.*' -o -name 'fd*' 2>/dev/null | sed 's/^/address /' || true
 	find "$CONTAINERD_DIR/run" -type s 2>/dev/null | grep -v "$CONTAINERD_ADDRESS" | sed 's/^/socket /' || true
-	# containerd's folders of tasks, sandboxes and streams; podvm's run and state folders but for what the first pod makes for all.
+	# containerd's folders of tasks, sandboxes and streams; podvm's run and state folders but for what the first pod
+	# makes for all.
 	find "$CONTAINERD_DIR"/{run,root} -regextype egrep -regex '.*/(k8s.io|default|sandboxes|netns|containerd/fifo)/[^/]+' ! -path '*snapshotter*' 2>/dev/null |
 		sed 's/^/file /' || true
-	find "$PODVM_RUN" -mindepth 1 -regextype egrep ! -regex "$PODVM_RUN/(lock|boot\.[0-9]+|pods(/.*)?)" -printf 'run %p\n'
-	find "$PODVM_STATE" -mindepth 1 -maxdepth 2 -regextype egrep ! -regex "$PODVM_STATE/pods(/\.lock|/\.trash)?" -printf 'state %p\n' | sort
-	find "$PODVM_STATE/pods/.trash" -mindepth 1 -printf 'state %p\n' 2>/dev/null || true
+	find "$PODVM_RUN" -mindepth 1 -regextype egrep ! -regex "$PODVM_RUN/(lock|boot\.[0-9]+|pods(/.*)?)" -printf 'run %p\n' 2>/dev/null || true
+	find "$PODVM_STATE" -mindepth 1 -maxdepth 1 -printf 'state %f\n' 2>/dev/null | grep -v '^state pods$' | sort || true
+	# Other run folders may have pods there too.
+	local pod
+	for pod in "$PODVM_STATE"/pods/*/; do
+		[[ -d $pod && $(cat "$pod/owner" 2>/dev/null || true) =~ ^("$PODVM_RUN")?$ ]] && echo "state $pod"
+	done
+	true
 }
 
 # What the one pod's shim holds, a line each: descriptors by kind, watches, threads and children, the mounts of its own mount namespace, the files
