@@ -103,6 +103,34 @@ static int load_sub_path(struct loader *l, struct kube_container *c, struct kube
 	return 0;
 }
 
+/* What is made from the API's objects is known by now; Kubernetes would show an empty folder in place of a file that is not there. */
+static int check_sub_path(struct loader *l, const struct kube_mount *m, struct tree_node *n)
+{
+	const struct kube_volume *v = &l->pod->volumes[m->volume];
+	const struct tree_node *plain = load_get(n, "subPath");
+	auto_free const char **names = NULL;
+	const char *nearest;
+	size_t len = strlen(m->sub_path);
+
+	if (v->kind != KUBE_VOLUME_FILES || !len)
+		return 0;
+	names = calloc(v->n_files + 1, sizeof(*names));
+	if (!names)
+		return load_no_memory(l);
+	for (size_t i = 0; i < v->n_files; i++) {
+		const char *path = v->files[i].path;
+
+		if (strncmp(path, m->sub_path, len) == 0 && (!path[len] || path[len] == '/'))
+			return 0;
+		names[i] = path;
+	}
+	nearest = schema_nearest(m->sub_path, names, v->n_files, NULL);
+	return load_error(l, plain && plain->len ? plain : load_get(n, "subPathExpr"),
+		"no file %s in volume \"%s\"%s%s", tree_quote(m->sub_path, len).s, v->name,
+		nearest ? "; the nearest is " : ", which is empty",
+		nearest ? tree_quote(nearest, strlen(nearest)).s : "");
+}
+
 static int load_access(struct loader *l, struct kube_mount *m, struct tree_node *n)
 {
 	struct tree_node *recursive = load_get(n, "recursiveReadOnly"), *propagation = load_get(n, "mountPropagation");
@@ -144,6 +172,8 @@ int load_mounts(struct loader *l, struct kube_container *c, struct tree_node *n)
 			r = load_mount_path(l, c, m, load_get(entry, "mountPath"));
 		if (r == 0)
 			r = load_sub_path(l, c, m, entry);
+		if (r == 0)
+			r = check_sub_path(l, m, entry);
 		if (r == 0)
 			r = load_access(l, m, entry);
 		c->n_mounts++;

@@ -137,10 +137,18 @@ static int unknown_field(const struct check *c, const struct schema_object *obje
 static int wrong_type(const struct check *c, const struct tree_node *n, const char *wanted)
 {
 	bool scalar = n->kind == TREE_BOOL || n->kind == TREE_INT || n->kind == TREE_FLOAT;
+	uint64_t number;
 
 	if (str_eq(wanted, "a string") && scalar)
 		return report(
 			c, n->line, tree_path(n), "expected a string, found %s; put it in quotes", tree_describe(n).s);
+	if (str_eq(wanted, "a list"))
+		return report(c, n->line, tree_path(n),
+			"expected a list, found %s; write [A, B], or - A on lines of their own", tree_describe(n).s);
+	if (str_eq(wanted, "a whole number") && n->kind == TREE_STRING &&
+		str_to_u64(n->text, UINT64_MAX, &number, NULL) == 0)
+		return report(c, n->line, tree_path(n), "expected a whole number, found %s; take the quotes off",
+			tree_describe(n).s);
 	return report(c, n->line, tree_path(n), "expected %s, found %s", wanted, tree_describe(n).s);
 }
 

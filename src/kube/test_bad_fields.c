@@ -7,7 +7,12 @@ static const struct bad yaml[] = {
 	{"# nothing\n"
 	 "---\n",
 		"1: no Pod in the file; add a document with kind: Pod"},
-	{"a: [1, 2\n", "2: not valid YAML: did not find expected ',' or ']'"},
+	{"a: [1, 2\n", "2: not valid YAML: did not find expected ',' or ']' while parsing a flow sequence that begins "
+		       "on line 1"},
+	{"a:\n  b: 1\n  c: 2\n d: 3\n",
+		"4: not valid YAML: did not find expected key while parsing a block mapping that begins on line 1"},
+	{"a: b\nc: \"d\ne: f\n", "4: not valid YAML: found unexpected end of stream while scanning a quoted scalar "
+				 "that begins on line 2"},
 	{"a: b: c\n", "1: not valid YAML: mapping values are not allowed in this context"},
 	{"\ta: 1\n", "1: not valid YAML: a tab in column 1; indent with spaces"},
 	{"a:\n  \tb: 1\n", "2: not valid YAML: a tab in column 3; indent with spaces"},
@@ -158,7 +163,7 @@ static const struct bad documents[] = {
 	 "kind: Pod\n"
 	 "metadata: {name: a}\n"
 	 "spec: {containers: {name: a}}\n",
-		"4: spec.containers: expected a list, found a map"},
+		"4: spec.containers: expected a list, found a map; write [A, B], or - A on lines of their own"},
 	{"apiVersion: v1\n"
 	 "kind: Pod\n"
 	 "metadata: {name: a}\n"
@@ -205,7 +210,8 @@ static const struct bad names[] = {
 };
 
 static const struct bad types[] = {
-	{POD "    command: sh\n", "8: spec.containers[0].command: expected a list, found the string \"sh\""},
+	{POD "    command: sh\n", "8: spec.containers[0].command: expected a list, found the string \"sh\"; write [A, "
+				  "B], or - A on lines of their own"},
 	{POD "    command: [1]\n",
 		"8: spec.containers[0].command[0]: expected a string, found the number 1; put it in quotes"},
 	{POD "    command: [yes]\n",
@@ -214,7 +220,8 @@ static const struct bad types[] = {
 	{POD "    tty: 1\n", "8: spec.containers[0].tty: expected true or false, found the number 1"},
 	{POD "    workingDir: 5\n",
 		"8: spec.containers[0].workingDir: expected a string, found the number 5; put it in quotes"},
-	{POD "    env: {A: b}\n", "8: spec.containers[0].env: expected a list, found a map"},
+	{POD "    env: {A: b}\n",
+		"8: spec.containers[0].env: expected a list, found a map; write [A, B], or - A on lines of their own"},
 	{POD "    env: [{name: A, value: yes}]\n",
 		"8: spec.containers[0].env[0].value: expected a string, found the boolean yes; put it in quotes"},
 	{POD "    env: [{name: A, value: 0644}]\n",
@@ -223,8 +230,8 @@ static const struct bad types[] = {
 		"8: spec.containers[0].env[0].value: expected a string, found the number 1.5; put it in quotes"},
 	{POD "    env: [{name: A, value: [x]}]\n",
 		"8: spec.containers[0].env[0].value: expected a string, found a list"},
-	{POD "    ports: [{containerPort: \"80\"}]\n",
-		"8: spec.containers[0].ports[0].containerPort: expected a whole number, found the string \"80\""},
+	{POD "    ports: [{containerPort: \"80\"}]\n", "8: spec.containers[0].ports[0].containerPort: expected a whole "
+						       "number, found the string \"80\"; take the quotes off"},
 	{POD "    ports: [{containerPort: 0}]\n",
 		"8: spec.containers[0].ports[0].containerPort: 0 is out of range; use 1 to 65535"},
 	{POD "    ports: [{containerPort: 65536}]\n",
@@ -257,7 +264,8 @@ static const struct bad types[] = {
 	{POD "  activeDeadlineSeconds: .inf\n",
 		"8: spec.activeDeadlineSeconds: expected a whole number, found the number .inf"},
 	{POD "  activeDeadlineSeconds: 0\n", "8: spec.activeDeadlineSeconds: 0 is out of range; use 1 to 2147483647"},
-	{POD "    volumeMounts: x\n", "8: spec.containers[0].volumeMounts: expected a list, found the string \"x\""},
+	{POD "    volumeMounts: x\n", "8: spec.containers[0].volumeMounts: expected a list, found the string \"x\"; "
+				      "write [A, B], or - A on lines of their own"},
 	{POD "    securityContext: true\n",
 		"8: spec.containers[0].securityContext: expected a map, found the boolean true"},
 	{POD "    workingDir: \"a\\0b\"\n", "8: spec.containers[0].workingDir: has a NUL character"},

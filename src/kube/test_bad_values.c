@@ -399,6 +399,20 @@ static const struct bad mounts[] = {
 	     "  volumes: [{name: v, emptyDir: {}}]\n",
 		"8: spec.containers[0].volumeMounts[1].mountPath: \"//a/.\" is the place of another volume; use "
 		"another path"},
+	{POD "    volumeMounts: [{name: v, mountPath: /a, subPath: a.con}]\n"
+	     "  volumes: [{name: v, configMap: {name: c}}]\n" CONFIG_MAP "data: {a.conf: x, zz: w}\n",
+		"8: spec.containers[0].volumeMounts[0].subPath: no file \"a.con\" in volume \"v\"; the nearest is "
+		"\"a.conf\""},
+	{POD "    env: [{name: A, value: sub/a.conf/b}]\n    volumeMounts: [{name: v, mountPath: /a, subPathExpr: "
+	     "$(A)}]\n"
+	     "  volumes: [{name: v, configMap: {name: c, items: [{key: a, path: sub/a.conf}]}}]\n" CONFIG_MAP
+	     "data: {a: x}\n",
+		"9: spec.containers[0].volumeMounts[0].subPathExpr: no file \"sub/a.conf/b\" in volume \"v\"; the "
+		"nearest is "
+		"\"sub/a.conf\""},
+	{POD "    volumeMounts: [{name: v, mountPath: /a, subPath: x}]\n"
+	     "  volumes: [{name: v, configMap: {name: gone, optional: true}}]\n",
+		"8: spec.containers[0].volumeMounts[0].subPath: no file \"x\" in volume \"v\", which is empty"},
 	{POD "    volumeMounts: [{name: v, mountPath: /a, subPath: /x}]\n"
 	     "  volumes: [{name: v, emptyDir: {}}]\n",
 		"8: spec.containers[0].volumeMounts[0].subPath: \"/x\" must be a relative path without '..', at most "
@@ -448,7 +462,7 @@ static const struct bad security[] = {
 		"write NET_ADMIN"},
 	{POD "    securityContext: {capabilities: {add: NET_ADMIN}}\n",
 		"8: spec.containers[0].securityContext.capabilities.add: expected a list, found the string "
-		"\"NET_ADMIN\""},
+		"\"NET_ADMIN\"; write [A, B], or - A on lines of their own"},
 	{POD "    securityContext: {allowPrivilegeEscalation: false, privileged: true}\n",
 		"8: spec.containers[0].securityContext.allowPrivilegeEscalation: cannot be false in a privileged "
 		"container; remove one of the two"},

@@ -337,6 +337,18 @@ static void test_security_facts(void **state)
 
 /* ---- documents ---- */
 
+static void test_sub_path_of_files(void **state)
+{
+	struct kube_pod *pod cleanup_with(kube_pod_freep) = test_load(
+		POD "    volumeMounts: [{name: v, mountPath: /a, subPath: sub}, {name: v, mountPath: /b, subPath: "
+		    "sub/a.conf}]\n"
+		    "  volumes: [{name: v, configMap: {name: c, items: [{key: a, path: sub/a.conf}]}}]\n" CONFIG_MAP
+		    "data: {a: x}\n");
+
+	assert_string_equal(pod->containers[0].mounts[0].sub_path, "sub");
+	assert_string_equal(pod->containers[0].mounts[1].sub_path, "sub/a.conf");
+}
+
 static void test_list_and_aliases(void **state)
 {
 	struct kube_pod *pod cleanup_with(kube_pod_freep) = test_load("apiVersion: v1\n"
@@ -562,6 +574,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_mount_facts),
 		cmocka_unit_test(test_volume_facts),
 		cmocka_unit_test(test_security_facts),
+		cmocka_unit_test(test_sub_path_of_files),
 		cmocka_unit_test(test_list_and_aliases),
 		cmocka_unit_test(test_generate_name),
 		cmocka_unit_test(test_hostname),

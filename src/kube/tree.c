@@ -112,6 +112,10 @@ static int next_event(struct parser *p, yaml_event_t *ret)
 	tab = p->yaml.error == YAML_SCANNER_ERROR ? tab_in_indentation(p, line) : 0;
 	if (tab)
 		return fail(p, line, "not valid YAML: a tab in column %zu; indent with spaces", tab);
+	/* An indentation or a quote that is wrong shows only later: where the trouble began is worth more then. */
+	if (p->yaml.problem && p->yaml.context && p->yaml.context_mark.line + 1 < line)
+		return fail(p, line, "not valid YAML: %s %s that begins on line %zu", p->yaml.problem, p->yaml.context,
+			p->yaml.context_mark.line + 1);
 	return fail(p, line, "not valid YAML: %s", p->yaml.problem ? p->yaml.problem : "syntax error");
 }
 

@@ -167,14 +167,16 @@ static void note_termination_message(struct pod_container *c)
 /* Who looks on is told what the output does not show: a start that failed, an end for lack of memory, a restart. */
 static void tell_end(struct pod_container *c, bool restarts, uint64_t wait)
 {
-	char text[560], when[40] = "";
+	/* The last one is a surprise for who has a job in mind. */
+	const char *why = c->exit_code || *c->message ? "" : " (restartPolicy: Always)";
+	char text[560], when[64] = "";
 
 	if (!c->pod->opts.notice || !(*c->message || restarts || str_eq(c->reason, "OOMKilled")))
 		return;
 	if (restarts && wait)
-		(void)snprintf(when, sizeof(when), "; restarts in %u s", (unsigned)(wait / NS_PER_S));
+		(void)snprintf(when, sizeof(when), "; restarts in %u s%s", (unsigned)(wait / NS_PER_S), why);
 	else if (restarts)
-		(void)str_copy(when, sizeof(when), "; restarts at once");
+		(void)snprintf(when, sizeof(when), "; restarts at once%s", why);
 	if (*c->message)
 		(void)snprintf(text, sizeof(text), "container %s: %s%s", c->spec->name, c->message, when);
 	else

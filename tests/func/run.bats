@@ -320,15 +320,17 @@ teardown() { assert_clean; }
 }
 
 @test "a restart is announced, with its reason; inspect has how the instance before it ended" {
-	pod again OnFailure "{name: main, image: $IMAGE, command: [sh, -c, 'test -e /d/over && exec sleep 1000; touch /d/over; tail /dev/zero'], resources: {limits: {memory: 32Mi}}, volumeMounts: [{name: d, mountPath: /d}]}"
+	pod again Always "{name: main, image: $IMAGE, command: [sh, -c, 'test -e /d/over && exec sleep 1000; touch /d/over; tail /dev/zero'], resources: {limits: {memory: 32Mi}}, volumeMounts: [{name: d, mountPath: /d}]}" \
+		"{name: brief, image: $IMAGE, command: [sh, -c, 'test -e /d/brief && exec sleep 1000; touch /d/brief'], volumeMounts: [{name: d, mountPath: /d}]}"
 	echo "  volumes: [{name: d, emptyDir: {}}]" >>again.yaml
 	"$PODVM" run -q again.yaml 2>err 3>&- &
-	wait_for 120 bash -c "'$PODVM' inspect again | jq -e '.containers[0] | .state == \"Running\" and .restarts == 1'"
+	wait_for 120 bash -o pipefail -c "'$PODVM' inspect again | jq -e '.containers | all(.state == \"Running\" and .restarts == 1)'"
 	"$PODVM" inspect again >state
 	"$PODVM" stop -t 0 again
 	wait
 	cat err
 	grep -qx 'podvm: container main: ended with exit code 137 (OOMKilled); restarts at once' err
+	grep -qx 'podvm: container brief: ended with exit code 0 (Completed); restarts at once (restartPolicy: Always)' err
 	jq -e '.containers[0].last | .reason == "OOMKilled" and .exitCode == 137 and .finishedAt >= .startedAt' state
 	jq -e '.containers[0] | .exitCode == 0 and .reason == "" and .finishedAt == null' state
 	# One clock and one form for all of them.
