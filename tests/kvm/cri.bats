@@ -26,7 +26,11 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 teardown() {
 	local l
 	cri_remove_all
-	ip link del ext1 2>/dev/null || true
+	if [ -e "$CONTAINERD_DIR/cni/20-second.conflist" ]; then # the next pods have one network
+		rm "$CONTAINERD_DIR/cni/20-second.conflist"
+		containerd_networks podvm-test
+		ip link del ext1 2>/dev/null || true
+	fi
 	cri_assert_clean
 	for l in $(losetup -nO NAME,BACK-FILE | awk -v d="$BATS_TEST_TMPDIR" 'index($2, d) {print $1}'); do losetup -d "$l"; done
 }
