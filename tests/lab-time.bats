@@ -19,14 +19,13 @@ load lib/common.bash
 	[ "$status" -eq 7 ]
 	[ "$stderr" = told ]
 	[ "${#lines[@]}" -eq 8 ]
-	# The timer's interrupts are in it.
+	# What else the kernel does meanwhile is in it.
 	for us in "${lines[@]:0:6}"; do
 		[ "$us" -ge 100000 ]
-		[ "$us" -lt 102000 ]
+		[ "$us" -lt 110000 ]
 	done
-	# The lab ends itself after ten minutes of the real clock.
+	# The lab ends itself after ten minutes of the real clock. It may be more: see HACKING.md.
 	[ "${lines[6]}" -ge 3600 ]
-	[ "${lines[6]}" -lt 3700 ]
 	# In hundredths of a second: three thousand million instructions up to the command, so that a machine has it there in 15 s.
 	[ "${lines[7]}" -lt 300 ]
 }
