@@ -117,8 +117,8 @@ static void on_oom(struct loop_fd *src, uint32_t events)
 }
 
 /*
- * On our own machine the kernel is started with loglevel=3: while it boots it complains of what the machine leaves out on purpose (I/O
- * APIC, ports of PCI), and each character is an exit. From here on errors are printed. A level that somebody else chose stays.
+ * The kernel is started with loglevel=3: while it boots it complains of what the machine leaves out on purpose (I/O APIC, PCI or its
+ * ports), and each character is an exit. From here on errors are printed. A level that somebody else chose stays.
  */
 static void print_errors(void)
 {

@@ -148,6 +148,7 @@ static void add_kernel(struct qemu_args *a, const struct vm_config *cfg, uint32_
 	addf(a, "/proc/self/fd/%d", QEMU_FD_INITRD);
 	add(a, "-append");
 	/*
+	 * loglevel=3: as for our own monitor (driver_vmm.c), no complaints about PCI that the machine has not, until the agent is up.
 	 * A panic resets at once, and a reset ends QEMU (-no-reboot). An oops is one too: it leaves a process that never ends and locks
 	 * that nobody gives back, and a pod that stands still without a word. cryptomgr.notests: 0.26 s of self-tests. Expedited RCU:
 	 * mounts, cgroups and namespaces are made and removed all the time, and each waits for a grace period, 10 ms and more
@@ -156,7 +157,8 @@ static void add_kernel(struct qemu_args *a, const struct vm_config *cfg, uint32_
 	 * MiB to the guest is 1.6 million instructions, not 2.2.
 	 */
 	addf(a,
-		"console=ttyS0 quiet rootfstype=ramfs reboot=t panic=-1 oops=panic 8250.nr_uarts=1 cryptomgr.notests "
+		"console=ttyS0 quiet loglevel=3 rootfstype=ramfs reboot=t panic=-1 oops=panic 8250.nr_uarts=1 "
+		"cryptomgr.notests "
 		"random.trust_cpu=on "
 		"rcupdate.rcu_expedited=1 preempt=none%s%s%s",
 		tcg, *cfg->cmdline_extra ? " " : "", cfg->cmdline_extra);
