@@ -10,6 +10,7 @@
 #define COMMON(off) (off)(%ebp) /* %ebp: the BAR */
 #define STATUS COMMON(0x14)
 #define ENTRIES 8
+#include "session.inc"
 #define NEXT 1
 #define WRITE 2
 
@@ -38,14 +39,6 @@ queues:
 rings:
 	.long loop_of_two, loop_of_one, link_beyond, head_beyond, too_many, empty, wrong_order, over_memory, over_addresses, 0
 	.text
-
-.macro descriptor at, addr, len, flags, next
-	movl $\addr, desc + 16 * \at
-	movl $0, desc + 16 * \at + 4
-	movl $\len, desc + 16 * \at + 8
-	movw $(\flags), desc + 16 * \at + 12
-	movw $\next, desc + 16 * \at + 14
-.endm
 
 .macro print char
 	mov $UART, %dx
@@ -131,33 +124,11 @@ over_addresses:
 
 /* One with nothing offered. */
 session:
-	movb $0, STATUS
-1:	movb STATUS, %al
-	test %al, %al
-	jnz 1b
-	movb $3, STATUS
-	movl $1, COMMON(0x08) /* driver features 63:32: VERSION_1 */
-	movl $1, COMMON(0x0c)
-	movb $11, STATUS /* FEATURES_OK */
-	mov $avail, %edi
-	mov $1024, %ecx
-	xor %eax, %eax
-	rep stosl
-	mov $used, %edi
-	mov $1024, %ecx
-	rep stosl
+	session_features
+	session_clear_rings
 	descriptor 0, data, 64, 0, 0
 	mov 8(%ebx), %eax
-	movw %ax, COMMON(0x16)
-	movw $ENTRIES, COMMON(0x18)
-	movl $desc, COMMON(0x20)
-	movl $0, COMMON(0x24)
-	movl $avail, COMMON(0x28)
-	movl $0, COMMON(0x2c)
-	movl $used, COMMON(0x30)
-	movl $0, COMMON(0x34)
-	movw $1, COMMON(0x1c)
-	movb $15, STATUS /* DRIVER_OK */
+	session_run %ax
 	ret
 
 kick:

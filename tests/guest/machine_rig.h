@@ -39,6 +39,19 @@ struct machine {
 	pid_t pid;
 };
 
+/* Of main: 0, or the status to end with. */
+rig_fn int rig_init(int argc, char **argv)
+{
+	if (argc != 3)
+		return 2;
+	program = argv[1];
+	folder = argv[2];
+	if (geteuid() == 0 && access("/dev/kvm", R_OK | W_OK) == 0)
+		return 0;
+	(void)fprintf(stderr, "skipped: needs root and /dev/kvm\n");
+	return 77;
+}
+
 rig_fn int open_guest(const char *guest)
 {
 	char path[512];

@@ -8,6 +8,7 @@
 #define STATUS COMMON(0x14)
 #define KICK1 (BAR1 + 0x3004)
 #define ENTRIES 8
+#include "session.inc"
 
 .macro await value
 	mov $4000, %ecx
@@ -22,21 +23,8 @@
 main:
 	say "queues"
 	enable_slot1
-	movb $0, STATUS
-	movb $3, STATUS
-	movl $1, COMMON(0x08) /* driver features 63:32: VERSION_1 */
-	movl $1, COMMON(0x0c)
-	movb $11, STATUS /* FEATURES_OK */
-	movw $1, COMMON(0x16) /* queue 1 */
-	movw $ENTRIES, COMMON(0x18)
-	movl $desc, COMMON(0x20)
-	movl $0, COMMON(0x24)
-	movl $avail, COMMON(0x28)
-	movl $0, COMMON(0x2c)
-	movl $used, COMMON(0x30)
-	movl $0, COMMON(0x34)
-	movw $1, COMMON(0x1c)
-	movb $15, STATUS /* DRIVER_OK */
+	session_features
+	session_run $1
 	/* one packet of 44 zero bytes: dropped by the device, but returned */
 	movl $packet, desc
 	movl $44, desc + 8

@@ -10,16 +10,9 @@
 #define STATUS COMMON(0x14)
 #define KICK (BAR3 + 0x3000)
 #define ENTRIES 8
+#include "session.inc"
 #define NEXT 1
 #define WRITE 2
-
-.macro descriptor at, addr, len, flags, next
-	movl $\addr, desc + 16 * \at
-	movl $0, desc + 16 * \at + 4
-	movl $\len, desc + 16 * \at + 8
-	movw $(\flags), desc + 16 * \at + 12
-	movw $\next, desc + 16 * \at + 14
-.endm
 
 /* Offers `heads` at once; what comes of it is "served" or "broken", behind the name of what was tried. */
 .macro offer name, heads=1
@@ -69,34 +62,12 @@ main:
 
 /* A session with one request in the table, all avail entries name it, and nothing offered. */
 session:
-	movb $0, STATUS
-1:	movb STATUS, %al
-	test %al, %al
-	jnz 1b
-	movb $3, STATUS
-	movl $1, COMMON(0x08) /* driver features 63:32: VERSION_1 */
-	movl $1, COMMON(0x0c)
-	movb $11, STATUS /* FEATURES_OK */
-	mov $avail, %edi
-	mov $1024, %ecx
-	xor %eax, %eax
-	rep stosl
-	mov $used, %edi
-	mov $1024, %ecx
-	rep stosl
+	session_features
+	session_clear_rings
 	descriptor 0, header, 16, NEXT, 1
 	descriptor 1, data, 512, NEXT | WRITE, 2
 	descriptor 2, answer, 1, WRITE, 0
-	movw $0, COMMON(0x16)
-	movw $ENTRIES, COMMON(0x18)
-	movl $desc, COMMON(0x20)
-	movl $0, COMMON(0x24)
-	movl $avail, COMMON(0x28)
-	movl $0, COMMON(0x2c)
-	movl $used, COMMON(0x30)
-	movl $0, COMMON(0x34)
-	movw $1, COMMON(0x1c)
-	movb $15, STATUS /* DRIVER_OK */
+	session_run $0
 	ret
 
 /* Without end: a device that says neither is found by the test's deadline. */

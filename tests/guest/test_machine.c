@@ -388,14 +388,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_machine_that_never_was),
 		cmocka_unit_test(devices_come),
 	};
+	int r = rig_init(argc, argv);
 
-	if (argc != 3)
-		return 2;
-	program = argv[1];
-	folder = argv[2];
-	if (geteuid() != 0 || access("/dev/kvm", R_OK | W_OK) < 0) {
-		(void)fprintf(stderr, "skipped: needs root and /dev/kvm\n");
-		return 77;
-	}
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return r ? r : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -176,14 +176,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(paused_until_told),
 		cmocka_unit_test(a_pause_that_takes_its_time),
 	};
+	int r = rig_init(argc, argv);
 
-	if (argc != 3)
-		return 2;
-	program = argv[1];
-	folder = argv[2];
-	if (geteuid() != 0 || access("/dev/kvm", R_OK | W_OK) < 0) {
-		(void)fprintf(stderr, "skipped: needs root and /dev/kvm\n");
-		return 77;
-	}
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return r ? r : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,14 +49,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_vcpu_runs_when_it_may),
 		cmocka_unit_test(two_from_the_start),
 	};
+	int r = rig_init(argc, argv);
 
-	if (argc != 3)
-		return 2;
-	program = argv[1];
-	folder = argv[2];
-	if (geteuid() != 0 || access("/dev/kvm", R_OK | W_OK) < 0) {
-		(void)fprintf(stderr, "skipped: needs root and /dev/kvm\n");
-		return 77;
-	}
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return r ? r : cmocka_run_group_tests(tests, NULL, NULL);
 }

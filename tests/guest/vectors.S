@@ -9,27 +9,16 @@
 #define TABLE (BAR1 + 0x4000)
 #define KICK1 (BAR1 + 0x3004)
 #define ENTRIES 8
+#include "session.inc"
 main:
 	say "vectors"
 	enable_slot1
 	movw $0xc000, ECAM1 + 0x42 /* MSI-X on, all masked */
 	movw $0x8000, ECAM1 + 0x42
-	movb $0, STATUS
-	movb $3, STATUS
-	movl $1, COMMON(0x08) /* driver features 63:32: VERSION_1 */
-	movl $1, COMMON(0x0c)
-	movb $11, STATUS /* FEATURES_OK */
+	session_features
 	movw $1, COMMON(0x16) /* queue 1, its interrupt is vector 0 */
-	movw $ENTRIES, COMMON(0x18)
 	movw $0, COMMON(0x1a)
-	movl $desc, COMMON(0x20)
-	movl $0, COMMON(0x24)
-	movl $avail, COMMON(0x28)
-	movl $0, COMMON(0x2c)
-	movl $used, COMMON(0x30)
-	movl $0, COMMON(0x34)
-	movw $1, COMMON(0x1c)
-	movb $15, STATUS /* DRIVER_OK */
+	session_run $1
 	movl $packet, desc /* 44 zero bytes: dropped by the device, but returned */
 	movl $44, desc + 8
 	mov $200, %ebx
