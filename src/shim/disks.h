@@ -10,7 +10,6 @@
  */
 #include "shim/shim.h"
 
-#define DISKS_SLOTS_DEFAULT 2
 #define DISKS_OF_TASK_MAX VM_DISK_SLOTS_MAX
 
 /*

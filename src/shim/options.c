@@ -61,14 +61,12 @@ static int set_key(struct shim_options *o, const char *key, const char *value, s
 		r = err_set(err, ERANGE, "%s is too small", key);
 	if (r < 0)
 		return err_wrap(err, "%s", key);
-	if (*key == 'v') {
+	if (*key == 'v')
 		o->vcpus = (unsigned)n;
-	} else if (*key == 'm') {
+	else if (*key == 'm')
 		o->memory = n * MIB;
-	} else {
+	else
 		o->disks = (unsigned)n;
-		o->no_disks = n == 0;
-	}
 	return 0;
 }
 
@@ -177,7 +175,7 @@ int bootstrap_options(const struct bootstrap *b, struct shim_options *ret, struc
 	size_t len;
 	int r;
 
-	*ret = (struct shim_options){0};
+	*ret = (struct shim_options){.disks = SHIM_DISKS_DEFAULT};
 	if (*b->config_path) {
 		r = file_read(AT_FDCWD, b->config_path, CONFIG_MAX, &text, &len, err);
 		if (r == 0)

@@ -16,12 +16,13 @@
 
 #include "pod/driver.h"
 
+#define SHIM_DISKS_DEFAULT 2
+
 struct shim_options {
 	enum driver_choice driver;
 	unsigned vcpus;	 /* 0: not said */
 	uint64_t memory; /* bytes; 0: not said */
-	unsigned disks;	 /* slots of the VM; 0: not said */
-	bool no_disks;	 /* 0 was said */
+	unsigned disks;	 /* slots of the VM */
 };
 
 /* `text` has a NUL behind its `len` bytes and is changed. -EINVAL names the line. */

@@ -18,16 +18,18 @@ static void options_are_read(void **state)
 {
 	char text[] = "# mine\ndriver = \"qemu\"\n  vcpus = 2   # two\n\nmemory=1024\r\ndisks = 8\n",
 	     none[] = "disks = 0";
-	struct shim_options o = {0};
+	const struct bootstrap nothing = {0};
+	struct shim_options o;
 
+	assert_int_equal(bootstrap_options(&nothing, &o, NULL), 0);
+	assert_int_equal(o.disks, SHIM_DISKS_DEFAULT);
 	assert_int_equal(options_parse(&o, text, sizeof(text) - 1, NULL), 0);
 	assert_int_equal(o.driver, DRIVER_QEMU);
 	assert_int_equal(o.vcpus, 2);
 	assert_int_equal(o.memory, UINT64_C(1) << 30);
 	assert_int_equal(o.disks, 8);
-	assert_false(o.no_disks);
 	assert_int_equal(options_parse(&o, none, sizeof(none) - 1, NULL), 0);
-	assert_true(o.no_disks);
+	assert_int_equal(o.disks, 0);
 }
 
 static void bad_options_are_named(void **state)

@@ -244,9 +244,7 @@ int vm_start(struct shim *sh, const struct vm_wish *w, struct err *err)
 	struct sandbox_config cfg = {.driver = sh->options.driver,
 		.vcpus = w->vcpus ? w->vcpus : sh->options.vcpus,
 		.memory = w->memory ? w->memory : sh->options.memory,
-		.disk_slots = sh->options.no_disks ? 0
-			      : sh->options.disks  ? sh->options.disks
-						   : DISKS_SLOTS_DEFAULT,
+		.disk_slots = sh->options.disks,
 		.share_dir = sh->share.path};
 	int r = host_name(sh, w->hostname, err);
 
