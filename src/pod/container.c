@@ -164,12 +164,21 @@ static void note_termination_message(struct pod_container *c)
 	free(text);
 }
 
+void container_ending(const struct pod_container *c, char dst[480])
+{
+	if (*c->message)
+		(void)snprintf(dst, 480, "container %s: %s", c->spec->name, c->message);
+	else
+		(void)snprintf(
+			dst, 480, "container %s: ended with exit code %d (%s)", c->spec->name, c->exit_code, c->reason);
+}
+
 /* Who looks on is told what the output does not show: a start that failed, an end for lack of memory, a restart. */
 static void tell_end(struct pod_container *c, bool restarts, uint64_t wait)
 {
 	/* The last one is a surprise for who has a job in mind. */
 	const char *why = c->exit_code || *c->message ? "" : " (restartPolicy: Always)";
-	char text[560], when[64] = "";
+	char text[560], ending[480], when[64] = "";
 
 	if (!c->pod->opts.notice || !(*c->message || restarts || str_eq(c->reason, "OOMKilled")))
 		return;
@@ -177,11 +186,8 @@ static void tell_end(struct pod_container *c, bool restarts, uint64_t wait)
 		(void)snprintf(when, sizeof(when), "; restarts in %u s%s", (unsigned)(wait / NS_PER_S), why);
 	else if (restarts)
 		(void)snprintf(when, sizeof(when), "; restarts at once%s", why);
-	if (*c->message)
-		(void)snprintf(text, sizeof(text), "container %s: %s%s", c->spec->name, c->message, when);
-	else
-		(void)snprintf(text, sizeof(text), "container %s: ended with exit code %d (%s)%s", c->spec->name,
-			c->exit_code, c->reason, when);
+	container_ending(c, ending);
+	(void)snprintf(text, sizeof(text), "%s%s", ending, when);
 	c->pod->opts.notice(c->pod->opts.ctx, text);
 }
 

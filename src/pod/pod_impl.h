@@ -127,6 +127,8 @@ void container_fini(struct pod_container *c);
 void container_start(struct pod_container *c);
 /* SIGTERM (or the image's stop signal); kill: SIGKILL to all of its processes. */
 void container_stop(struct pod_container *c, bool kill);
+/* How it ended, one line: why it could not be started, or its exit code and reason. */
+void container_ending(const struct pod_container *c, char dst[480]);
 /* Tells the guest c->rows and c->columns, if there is a terminal to tell. */
 void container_resize(struct pod_container *c);
 /* Has ended and will not come back? */

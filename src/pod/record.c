@@ -89,13 +89,8 @@ static void failure_text(const struct pod *pod, char dst[480])
 	for (size_t i = 0; !*dst && pod->phase == PHASE_FAILED && i < pod->spec->n_containers; i++) {
 		const struct pod_container *c = &pod->containers[i];
 
-		if (c->spec->sidecar || !c->exit_code || !c->reason)
-			continue;
-		if (*c->message)
-			(void)snprintf(dst, 480, "container %s: %s", c->spec->name, c->message);
-		else
-			(void)snprintf(dst, 480, "container %s: ended with exit code %d (%s)", c->spec->name,
-				c->exit_code, c->reason);
+		if (!c->spec->sidecar && c->exit_code && c->reason)
+			container_ending(c, dst);
 	}
 }
 
