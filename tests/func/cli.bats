@@ -55,7 +55,12 @@ setup() {
 	wait_for 60 eval '"$PODVM" logs web | grep -q "other line"'
 	[ "$("$PODVM" logs -c other web)" = "other line" ]
 	wait_for 60 eval '"$PODVM" logs web | grep -q "out line"'
-	"$PODVM" logs --all web | grep -q "phase Running"
+	"$PODVM" logs --all web >all
+	grep -q "phase Running" all
+	# The kernel does not complain of what the machine leaves out on purpose, and prints errors once the agent is up.
+	run ! grep 'console .*\(PCI\|initial console\)' all
+	run "$PODVM" exec -c main web cat /proc/sys/kernel/printk
+	[[ $output == 4[[:space:]]* ]]
 	[ "$("$PODVM" logs -c main --tail 1 web | wc -l)" -eq 1 ]
 	timeout 120 "$PODVM" logs -f -c main web >followed &
 	"$PODVM" exec -c main web -- sh -c 'echo later >/proc/1/fd/1'

@@ -372,7 +372,7 @@ hostile() {
 	run "$PODVM" image pull "docker://$host/test/app:v1"
 	[[ $output == *"up to date"* ]]
 	grep -q /manifests/ log
-	! grep -q /blobs/ log
+	run ! grep -q /blobs/ log
 	# By digest: the same content, and never looked for again.
 	local digest
 	digest=$("$PODVM" image ls --json | jq -r '.[0].digest')

@@ -53,7 +53,7 @@ pod_id() { basename "$PODVM_RUN"/pods/*; }
 	[ "$(cat /proc/"$p"/task/*/status | awk '/^CapEff:/ && $2 !~ /^00000000(800000db|00000000)$/' | wc -l)" -eq 0 ]
 	# Nothing that the machine leaves out on purpose is complained of; the kernel's errors are printed once the agent is up.
 	"$PODVM" logs --all long >all
-	! grep 'console .*\(PCI\|IOAPIC\|initial console\)' all
+	run ! grep 'console .*\(PCI\|IOAPIC\|initial console\)' all
 	run "$PODVM" exec long cat /proc/sys/kernel/printk
 	[[ $output == 4[[:space:]]* ]]
 	kill -KILL "$p"
