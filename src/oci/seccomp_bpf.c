@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "oci/json.h"
+#include "oci/seccomp_cache.h"
 
 #define ANNOTATION "run.oci.seccomp_bpf_data"
 #define BPF_MAX (8u * 4096) /* bytes: the kernel takes 4096 instructions */
@@ -184,6 +185,10 @@ static int compile(struct compiler *c, const json_t *profile)
 	c->ctx = seccomp_init(c->default_action);
 	if (!c->ctx)
 		return -ENOMEM;
+	/* A tree, not a list of all calls: the kernel tries every call at once when it takes the filter, to know those always allowed. */
+	r = seccomp_attr_set(c->ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	if (r < 0)
+		return r;
 	r = add_archs(c, json_object_get(profile, "architectures"));
 	json_array_foreach (json_object_get(profile, "syscalls"), i, rule) {
 		if (r <= 0)
@@ -231,25 +236,38 @@ static int export_text(const struct compiler *c, char **ret)
 	return *ret ? 0 : -ENOMEM;
 }
 
-int oci_compile_seccomp(struct oci_spec *spec, struct err *err)
+static int make_program(const json_t *profile, char **ret, struct err *err)
+{
+	struct compiler c = {0};
+	int r = compile(&c, profile);
+
+	if (r > 0)
+		r = export_text(&c, ret);
+	if (c.ctx)
+		seccomp_release(c.ctx);
+	return r < 0 ? err_set(err, r == -ENOMEM ? ENOMEM : EIO, "seccomp profile: %s", strerror(-r)) : 0;
+}
+
+int oci_compile_seccomp(struct oci_spec *spec, const char *run, struct err *err)
 {
 	const json_t *profile = json_object_get(json_object_get(spec->root, "linux"), "seccomp");
-	struct compiler c = {0};
-	auto_free char *program = NULL;
+	auto_free char *text = NULL, *program = NULL;
 	json_t *annotations;
+	size_t len;
 	int r;
 
 	if (!json_is_object(profile))
 		return 0;
-	r = compile(&c, profile);
-	if (r > 0)
-		r = export_text(&c, &program);
-	if (c.ctx)
-		seccomp_release(c.ctx);
+	r = json_text_write(profile, &text, &len, err);
 	if (r < 0)
-		return err_set(err, r == -ENOMEM ? ENOMEM : EIO, "seccomp profile: %s", strerror(-r));
-	if (!program)
-		return 0;
+		return r;
+	program = seccomp_cache_get(run, text, len);
+	if (!program) {
+		r = make_program(profile, &program, err);
+		if (r < 0 || !program)
+			return r;
+		seccomp_cache_put(run, text, len, program);
+	}
 	annotations = json_member_object(spec->root, "annotations");
 	if (!annotations || json_set_string(annotations, ANNOTATION, program) < 0)
 		return err_set(err, ENOMEM, "seccomp profile: out of memory");

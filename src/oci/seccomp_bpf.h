@@ -10,6 +10,6 @@
 /*
  * Replaces linux.seccomp by the annotation. 0 also when there is nothing to do: no profile, or one with features that only
  * crun itself knows to serve (flags, listeners, actions beyond allow, errno and the kill ones); it stays as it is then.
- * -ENOMEM, -EIO.
+ * `run`: PODVM_RUN, where programs are kept for the next container (seccomp_cache.h); NULL: nowhere. -ENOMEM, -EIO.
  */
-int oci_compile_seccomp(struct oci_spec *spec, struct err *err) must_check;
+int oci_compile_seccomp(struct oci_spec *spec, const char *run, struct err *err) must_check;

@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "base/paths.h"
 #include "oci/seccomp_bpf.h"
 #include "oci/spec.h"
 #include "pod/pod_impl.h"
@@ -366,7 +367,7 @@ static int make_spec(
 		&spec, c->pod->spec, c->spec, &c->image->config, paths->rootfs_fd, &kp, profile, err);
 
 	if (r == 0)
-		r = oci_compile_seccomp(&spec, err);
+		r = oci_compile_seccomp(&spec, path_run(), err);
 	return r < 0 ? r : oci_spec_write(&spec, ret, len, err);
 }
 

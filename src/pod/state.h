@@ -3,6 +3,7 @@
 /*
  * The pods of this machine, as files: PODVM_RUN/pods/<id>/ (lock, state.json, vsock.sock, shared/) and
  * PODVM_STATE/pods/<id>/ (owner, log, volumes, writable layers; owner.h tells whose it is); what is removed of the latter goes through PODVM_STATE/pods/.trash.
+ * PODVM_RUN/seccomp is all pods' (oci/seccomp_cache.h).
  *
  *   state      what is there
  *   alive      the supervisor holds an exclusive flock on `lock`; the kernel drops it however the supervisor ends

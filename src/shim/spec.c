@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "base/paths.h"
 #include "oci/json.h"
 #include "oci/seccomp_bpf.h"
 
@@ -422,5 +423,5 @@ int spec_adjust(struct oci_spec *spec, const struct spec_guest *g, struct err *e
 		r = oci_set_version(spec, OCI_VERSION);
 	if (r < 0)
 		return err_set(err, ENOMEM, "spec: out of memory");
-	return oci_compile_seccomp(spec, err);
+	return oci_compile_seccomp(spec, path_run(), err);
 }

@@ -157,7 +157,7 @@ cri_traces() {
 	# makes for all.
 	find "$CONTAINERD_DIR"/{run,root} -regextype egrep -regex '.*/(k8s.io|default|sandboxes|netns|containerd/fifo)/[^/]+' ! -path '*snapshotter*' 2>/dev/null |
 		sed 's/^/file /' || true
-	find "$PODVM_RUN" -mindepth 1 -regextype egrep ! -regex "$PODVM_RUN/(lock|boot\.[0-9]+|pods(/.*)?)" -printf 'run %p\n' 2>/dev/null || true
+	find "$PODVM_RUN" -mindepth 1 -regextype egrep ! -regex "$PODVM_RUN/(lock|boot\.[0-9]+|seccomp(/[0-9]+)?|pods(/.*)?)" -printf 'run %p\n' 2>/dev/null || true
 	find "$PODVM_STATE" -mindepth 1 -maxdepth 1 -printf 'state %f\n' 2>/dev/null | grep -v '^state pods$' | sort || true
 	# Other run folders may have pods there too.
 	local pod
