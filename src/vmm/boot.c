@@ -15,6 +15,7 @@
 #define XEN_ELFNOTE_PHYS32_ENTRY 18u
 #define HVM_START_MAGIC 0x336ec578u
 #define PAGE UINT64_C(4096)
+#define SPARSE (UINT64_C(64) << 10) /* a large page with less than that in it is not worth one */
 
 enum { MAP_RAM = 1, MAP_RESERVED = 2, MAP_ACPI = 3 };
 
@@ -121,6 +122,22 @@ static int read_notes(int fd, const Elf64_Phdr *ph, gpa_t *ret_entry, struct err
 	return find_entry(notes, ph->p_filesz, ret_entry) ? 0 : 1;
 }
 
+/* How much of the large page around gpa the segments fill. Their bounds are not checked yet. */
+static uint64_t filled_around(const Elf64_Phdr *ph, unsigned n, gpa_t gpa)
+{
+	uint64_t from = gpa & ~(LARGE_PAGE - 1), to = from + LARGE_PAGE, sum = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t end;
+
+		if (ph[i].p_type != PT_LOAD || __builtin_add_overflow(ph[i].p_paddr, ph[i].p_memsz, &end))
+			continue;
+		if (MAX_OF(ph[i].p_paddr, from) < MIN_OF(end, to))
+			sum += MIN_OF(end, to) - MAX_OF(ph[i].p_paddr, from);
+	}
+	return sum;
+}
+
 int boot_load_kernel(const struct ram *ram, int fd, struct boot_result *ret, struct err *err)
 {
 	Elf64_Ehdr eh;
@@ -131,9 +148,11 @@ int boot_load_kernel(const struct ram *ram, int fd, struct boot_result *ret, str
 	if (r == 0)
 		r = read_exactly(fd, ph, eh.e_phnum * sizeof(ph[0]), eh.e_phoff, "program headers", err);
 	for (unsigned i = 0; r == 0 && i < eh.e_phnum; i++) {
-		if (ph[i].p_type == PT_LOAD)
+		if (ph[i].p_type == PT_LOAD) {
+			if (filled_around(ph, eh.e_phnum, ph[i].p_paddr) < SPARSE)
+				ram_prefer_small(ram, ph[i].p_paddr);
 			r = load_segment(ram, fd, &ph[i], ret, err);
-		else if (ph[i].p_type == PT_NOTE && !found) {
+		} else if (ph[i].p_type == PT_NOTE && !found) {
 			r = read_notes(fd, &ph[i], &ret->entry, err);
 			found = r == 0;
 			r = r > 0 ? 0 : r;

@@ -8,8 +8,6 @@
 #include "base/bytes.h"
 #include "vmm/layout.h"
 
-#define LARGE_PAGE (UINT64_C(2) << 20)
-
 int ram_alloc(uint8_t **ret, uint64_t size, bool huge, struct err *err)
 {
 	uint8_t *p, *room = mmap(
@@ -73,6 +71,14 @@ static void prefer_large(const struct ram *ram, const uint8_t *dst, uint64_t len
 
 	if (to > from)
 		(void)madvise(ram->base + from, to - from, MADV_HUGEPAGE);
+}
+
+void ram_prefer_small(const struct ram *ram, gpa_t gpa)
+{
+	uint8_t *at = guest_mem_at(&ram->mem, gpa & ~(LARGE_PAGE - 1), LARGE_PAGE);
+
+	if (at)
+		(void)madvise(at, LARGE_PAGE, MADV_NOHUGEPAGE);
 }
 
 int ram_load(const struct ram *ram, gpa_t gpa, int fd, uint64_t off, uint64_t len, struct err *err)

@@ -21,6 +21,9 @@ int ram_init(struct ram *ram, uint64_t size, bool huge, struct err *err) must_ch
 /* Memory of that kind that belongs to no `struct ram`: what a device adds to the guest's. Aligned to 2 MiB. */
 int ram_alloc(uint8_t **ret, uint64_t size, bool huge, struct err *err) must_check;
 
+#define LARGE_PAGE (UINT64_C(2) << 20)
+/* The 2 MiB around gpa get pages of 4 KiB, for the little that is about to be put there. Nothing happens outside guest memory. */
+void ram_prefer_small(const struct ram *ram, gpa_t gpa);
 /*
  * Copies bytes [off, off+len) of a file to gpa, into large pages where they fit. Mapping them would be quicker only until the
  * guest runs: a kernel writes to three in four pages of its code while it boots, and each would be copied then, at the price of

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -122,6 +123,62 @@ static void loads_a_kernel(void **state)
 	assert_int_equal(get_le64(map + 2 * 24), MIB);
 	assert_int_equal(get_le64(map + 2 * 24 + 8), 63 * MIB);
 	free_ram(&ram);
+}
+
+/* 'h' or 'n' as madvise() left the mapping around `at`, '-' for neither. */
+static char pages_of(const uint8_t *at)
+{
+	FILE *f = fopen("/proc/self/smaps", "re");
+	char line[400], r = '-';
+	unsigned long from, to;
+	bool here = false;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			here = from <= (uintptr_t)at && (uintptr_t)at < to;
+		else if (here && strncmp(line, "VmFlags:", 8) == 0)
+			r = strstr(line, " nh") ? 'n' : strstr(line, " hg") ? 'h' : '-';
+	}
+	(void)fclose(f);
+	return r;
+}
+
+/* A few pages alone in 2 MiB do not get a large one, many do, and so do a few beside them. */
+static void little_gets_small_pages(void **state)
+{
+	static struct image im;
+	struct boot_result b = {0};
+	struct err err = {0};
+	struct ram ram;
+	int fd;
+
+	if (access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK) < 0) {
+		print_message("this kernel has no large pages\n");
+		skip();
+	}
+	make_image(&im);
+	im.ph[0].p_memsz = 4 * MIB;
+	im.ph[2] = im.ph[0];
+	im.ph[2].p_paddr = KERNEL_GPA + 6 * MIB;
+	im.ph[2].p_memsz = sizeof(im);
+	fd = file_of(&im, sizeof(im));
+	make_ram(&ram, 64 * MIB);
+	assert_int_equal(boot_load_kernel(&ram, fd, &b, &err), 0);
+	assert_int_equal(pages_of(ram.base + KERNEL_GPA), '-');
+	assert_int_equal(pages_of(ram.base + KERNEL_GPA + 6 * MIB), 'n');
+	assert_int_equal(pages_of(ram.base + KERNEL_GPA + 8 * MIB - 1), 'n');
+	assert_int_equal(pages_of(ram.base + KERNEL_GPA + 8 * MIB), '-');
+	free_ram(&ram);
+	/* Beside a large segment. */
+	im.ph[2].p_paddr = KERNEL_GPA + 3 * MIB;
+	(void)close(fd);
+	fd = file_of(&im, sizeof(im));
+	make_ram(&ram, 64 * MIB);
+	assert_int_equal(boot_load_kernel(&ram, fd, &b, &err), 0);
+	assert_int_equal(pages_of(ram.base + KERNEL_GPA + 3 * MIB), '-');
+	free_ram(&ram);
+	(void)close(fd);
 }
 
 /* RAM above the hole is announced, and the initramfs stays below it. */
@@ -406,6 +463,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_is_beside_guest_memory),
 		cmocka_unit_test(loads_a_kernel),
+		cmocka_unit_test(little_gets_small_pages),
 		cmocka_unit_test(large_memory_has_a_hole),
 		cmocka_unit_test(bad_kernels_are_refused),
 		cmocka_unit_test(tables_hold_together),
