@@ -162,7 +162,7 @@ owner() {
 		send {"id":5,"op":"resize","memory":128}
 		until balloon.actual = 134217728
 		until balloon.free > 1
-		until balloon.free < 100000000
+		until balloon.free < 115000000
 		send {"id":6,"op":"resize","memory":256}
 		until balloon.actual = 0
 		console T: tick 3
