@@ -217,21 +217,34 @@ static char *base64(const uint8_t *in, size_t n)
 	return out;
 }
 
-static int export_text(const struct compiler *c, char **ret)
+/* The program's bytes. -E2BIG: more than the kernel takes. */
+static ssize_t export_bytes(const struct compiler *c, uint8_t bytes[BPF_MAX + 1])
 {
 	auto_close int fd = memfd_create("seccomp", MFD_CLOEXEC);
-	auto_free uint8_t *bytes = malloc(BPF_MAX);
 	ssize_t n;
 	int r;
 
-	if (fd < 0 || !bytes)
+	if (fd < 0)
 		return -ENOMEM;
 	r = seccomp_export_bpf(c->ctx, fd);
 	if (r < 0)
-		return r; /* cppcheck-suppress memleak ; auto_free frees it */
-	n = pread(fd, bytes, BPF_MAX, 0);
-	if (n <= 0 || n == BPF_MAX)
+		return r;
+	n = pread(fd, bytes, BPF_MAX + 1, 0);
+	if (n <= 0)
 		return -EIO;
+	return (size_t)n > BPF_MAX ? -E2BIG : n;
+}
+
+static int export_text(const struct compiler *c, char **ret)
+{
+	auto_free uint8_t *bytes = malloc(BPF_MAX + 1);
+	ssize_t n = bytes ? export_bytes(c, bytes) : -ENOMEM;
+
+	/* A tree is an eighth larger than a list. */
+	if (n == -E2BIG && seccomp_attr_set(c->ctx, SCMP_FLTATR_CTL_OPTIMIZE, 1) == 0)
+		n = export_bytes(c, bytes);
+	if (n < 0)
+		return (int)n;
 	*ret = base64(bytes, (size_t)n);
 	return *ret ? 0 : -ENOMEM;
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A file is "<who made it> <length of the program>\n<profile>\n<program>". Who made it is this very executable: another version may
- * make another program of the same profile, and so may the libseccomp that is linked with it.
+ * A file is "<who made it> <length of the program> <hash of what follows>\n<profile>\n<program>". Who made it is this very executable, with the
+ * libseccomp in it or loaded by it: another version may make another program of the same profile. The hash is for what a disk did
+ * not write before it lost power.
  */
 #include "oci/seccomp_cache.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <seccomp.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,13 +20,15 @@
 #include "base/paths.h"
 
 #define SLOTS 64u
-#define PROFILE_MAX (1u << 20)
+#define HEAD_MAX 460
+#define HASH_START UINT64_C(0xcbf29ce484222325)
+#define PROFILE_MAX (128u << 10)
 
 struct place {
-	char maker[160], folder[PATH_LEN + 16], slot[8];
+	char maker[400], folder[PATH_LEN + 16], slot[8];
 };
 
-/* FNV-1a (Fowler, Noll, Vo). Only chooses the slot: a collision costs time. */
+/* FNV-1a (Fowler, Noll, Vo). Nothing trusts it: a slot may be another profile's, and the whole profile is compared. */
 static uint64_t hash(uint64_t h, const char *p, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -33,42 +36,85 @@ static uint64_t hash(uint64_t h, const char *p, size_t n)
 	return h;
 }
 
+static void add_file(char *text, size_t size, const char *path)
+{
+	size_t n = strlen(text);
+	struct stat st;
+
+	if (stat(path, &st) == 0)
+		(void)snprintf(text + n, size - n,
+			"%" PRIx64 ".%" PRIx64 ".%" PRIx64 ".%" PRIx64 ".%lx.%" PRIx64 ".%lx,", (uint64_t)st.st_dev,
+			(uint64_t)st.st_ino, (uint64_t)st.st_size, (uint64_t)st.st_mtim.tv_sec,
+			(unsigned long)st.st_mtim.tv_nsec, (uint64_t)st.st_ctim.tv_sec,
+			(unsigned long)st.st_ctim.tv_nsec);
+}
+
+static int add_library(struct dl_phdr_info *info, size_t size unused_arg, void *data)
+{
+	struct place *at = data;
+
+	if (info->dlpi_name && strstr(info->dlpi_name, "/libseccomp."))
+		add_file(at->maker, sizeof(at->maker), info->dlpi_name);
+	return 0;
+}
+
 static bool find_place(const char *run, const char *profile, size_t len, struct place *ret)
 {
-	const struct scmp_version *v = seccomp_version();
-	struct stat st;
 	uint64_t h;
 
-	if (!run || !v || len == 0 || len > PROFILE_MAX || stat("/proc/self/exe", &st) < 0)
+	if (!run || len == 0 || len > PROFILE_MAX)
 		return false;
-	(void)snprintf(ret->maker, sizeof(ret->maker), "%" PRIx64 ".%" PRIx64 ".%" PRIx64 ".%" PRIx64 ".%lx,%u.%u.%u",
-		(uint64_t)st.st_dev, (uint64_t)st.st_ino, (uint64_t)st.st_size, (uint64_t)st.st_mtim.tv_sec,
-		(unsigned long)st.st_mtim.tv_nsec, v->major, v->minor, v->micro);
-	h = hash(UINT64_C(0xcbf29ce484222325), ret->maker, strlen(ret->maker));
+	ret->maker[0] = '\0';
+	add_file(ret->maker, sizeof(ret->maker), "/proc/self/exe");
+	if (!ret->maker[0])
+		return false;
+	(void)dl_iterate_phdr(add_library, ret);
+	h = hash(HASH_START, ret->maker, strlen(ret->maker));
 	h = hash(h, profile, len);
 	(void)snprintf(ret->slot, sizeof(ret->slot), "%02u", (unsigned)((h ^ h >> 32) % SLOTS));
 	return str_format(ret->folder, sizeof(ret->folder), NULL, "%s/seccomp", run) == 0;
+}
+
+/* The folder, if it is ours alone; else -1. */
+static int open_folder(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_uid != geteuid() || st.st_mode & 022))
+		close_fd(&fd);
+	return fd;
+}
+
+/* The first line of a file. */
+static size_t make_head(
+	char dst[HEAD_MAX], const struct place *at, const char *profile, size_t len, const char *program)
+{
+	size_t n = strlen(program);
+
+	return (size_t)snprintf(
+		dst, HEAD_MAX, "%s %zu %" PRIx64 "\n", at->maker, n, hash(hash(HASH_START, profile, len), program, n));
 }
 
 char *seccomp_cache_get(const char *run, const char *profile, size_t len)
 {
 	auto_close int dir = -1;
 	auto_free char *text = NULL;
-	char head[200];
+	char head[HEAD_MAX];
 	struct place at;
 	const char *program;
 	size_t n, head_len;
 
 	if (!find_place(run, profile, len, &at))
 		return NULL;
-	dir = open(at.folder, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	dir = open_folder(at.folder);
 	if (dir < 0 || file_read(dir, at.slot, PROFILE_MAX + 2 * SECCOMP_CACHE_PROGRAM_MAX, &text, &n, NULL) < 0)
 		return NULL;
 	program = memrchr(text, '\n', n);
 	if (!program)
 		return NULL;
 	program++;
-	head_len = (size_t)snprintf(head, sizeof(head), "%s %zu\n", at.maker, strlen(program));
+	head_len = make_head(head, &at, profile, len, program);
 	/* All of the file is accounted for. */
 	if (!*program || n != head_len + len + 1 + strlen(program) || memcmp(text, head, head_len) != 0 ||
 		memcmp(text + head_len, profile, len) != 0 || text[head_len + len] != '\n')
@@ -79,17 +125,17 @@ char *seccomp_cache_get(const char *run, const char *profile, size_t len)
 void seccomp_cache_put(const char *run, const char *profile, size_t len, const char *program)
 {
 	auto_close int dir = -1, fd = -1;
-	char head[200], self[32];
+	char head[HEAD_MAX], self[32];
 	struct place at;
 
 	if (!find_place(run, profile, len, &at) || strlen(program) > SECCOMP_CACHE_PROGRAM_MAX)
 		return;
 	(void)mkdir(at.folder, 0700);
-	dir = open(at.folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	dir = open_folder(at.folder);
 	fd = dir < 0 ? -1 : openat(dir, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return;
-	(void)snprintf(head, sizeof(head), "%s %zu\n", at.maker, strlen(program));
+	(void)make_head(head, &at, profile, len, program);
 	if (fd_write_all(fd, head, strlen(head)) < 0 || fd_write_all(fd, profile, len) < 0 ||
 		fd_write_all(fd, "\n", 1) < 0 || fd_write_all(fd, program, strlen(program)) < 0)
 		return;

@@ -2,7 +2,7 @@
 #pragma once
 /*
  * Finished seccomp programs, kept as files RUN/seccomp/<slot>, where RUN is PODVM_RUN, for the next container with the same profile: most of a
- * node's have the default one, and libseccomp takes ten times as long as the rest of a container's spec. There are 64 slots,
+ * node's have the default one, and libseccomp takes ten times as long as the rest of a container's spec. There are 64 slots of 192 KiB at most,
  * and a profile has one of them, so there is nothing to evict. A file has the whole profile in it and is used only where that is equal.
  *
  * Whatever is wrong with the folder or a file, a program is made anew; nothing here fails a container. A file comes into being
