@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rings of rings.S, and some more, on every queue that a device serves of its own accord, of every device. Each is one session,
- * which the device must call broken and serve nothing of; a session with an empty ring behind them all is not broken. A line for each
- * queue: 'b' for a ring that was called broken, 's' for one that was served, '+' when the last session lives.
+ * The rings of rings.S, and some more, on every queue of every device, but for two whose buffers the device leaves alone: the console's
+ * input, and vsock's events. Each is one session, which the device must call broken and serve nothing of; a session with an empty ring
+ * behind them all is not broken. A line for each queue: 'b' for a ring that was called broken, 's' for one that was served, '+' when
+ * the last session lives.
  */
 #include "guest.inc"
 #define BARS 0xc0000000
@@ -14,25 +15,33 @@
 #define NEXT 1
 #define WRITE 2
 
-/* One for each queue; slots as test_machine_rings.c has them. */
-.macro queue slot, number, name
+/*
+ * One for each queue; slots as test_machine_rings.c has them. `buffers`: WRITE for a queue to the guest. `prompt`: what makes the device
+ * look at the queue, if its kick alone does not.
+ */
+.macro queue slot, number, name, buffers=0, prompt=nothing
 	.pushsection .rodata.names, "a"
 55:	.ascii "\name "
 56:
 	.popsection
-	.long BARS + \slot * SLOT, ECAM + \slot * SLOT, \number, 55b, 56b - 55b
+	.long BARS + \slot * SLOT, ECAM + \slot * SLOT, \number, 55b, 56b - 55b, \buffers, \prompt
 .endm
 	.section .rodata
 queues:
 	queue 1, 0, "fs, high priority"
 	queue 1, 1, "fs, requests"
+	queue 2, 0, "vsock, in", WRITE, vsock_prompt
 	queue 2, 1, "vsock, out"
 	queue 3, 0, "rng"
+	queue 4, 0, "net, in", WRITE
 	queue 4, 1, "net, out"
 	queue 5, 0, "blk"
 	queue 6, 0, "pmem"
 	queue 7, 0, "balloon, inflate"
 	queue 7, 1, "balloon, deflate"
+	queue 7, 2, "balloon, statistics"
+	queue 7, 3, "balloon, hints"
+	queue 7, 4, "balloon, reports", WRITE
 	queue 8, 0, "mem"
 	queue 9, 1, "console, out"
 	.long 0
@@ -70,6 +79,7 @@ every_ring:
 	pop %eax
 	movw $1, avail + 2
 	call *%eax
+	call turn_buffers
 	call offer
 	addl $4, ring
 	jmp every_ring
@@ -82,7 +92,7 @@ every_ring:
 	loop 2b
 	print '+'
 3:	print '\n'
-	add $20, %ebx
+	add $28, %ebx
 	jmp every_queue
 over:
 	power_off
@@ -120,6 +130,15 @@ over_addresses:
 	movl $-1, desc + 4
 	ret
 
+/* Buffers as this queue has them, where the ring is not about just that. */
+turn_buffers:
+	testw $WRITE, desc + 12
+	jnz 1f
+	mov 20(%ebx), %eax
+	or %ax, desc + 12
+	or %ax, desc + 16 + 12
+1:	ret
+
 /* ---- sessions ---- */
 
 /* One with nothing offered. */
@@ -127,11 +146,26 @@ session:
 	session_features
 	session_clear_rings
 	descriptor 0, data, 64, 0, 0
-	mov 8(%ebx), %eax
+	cmpl $nothing, 24(%ebx)
+	je 1f
+	movl $0, out_avail
+	movl $0, out_used
+	session_queue $1, out_desc, out_avail, out_used
+1:	mov 8(%ebx), %eax
 	session_run %ax
 	ret
 
+/* A packet of a connection that the device does not know has to be answered. */
+vsock_prompt:
+	movl $packet, out_desc
+	movl $44, out_desc + 8
+	movw $1, out_avail + 2
+	movw $1, 0x3004(%ebp)
+nothing:
+	ret
+
 kick:
+	call *24(%ebx)
 	mov 8(%ebx), %eax
 	movw %ax, 0x3000(%ebp, %eax, 4)
 	ret
@@ -153,8 +187,18 @@ offer:
 3:	print '!' /* both */
 	ret
 
+	.data
+packet: /* virtio 1.2 §5.10.6: from CID 3 to 2, port 1 to 9, no payload, a stream, RW */
+	.quad 3, 2
+	.long 1, 9, 0
+	.word 1, 5
+	.long 0, 0, 0
+
 	.bss
 	.balign 4096
+out_desc:	.skip 4096
+out_avail:	.skip 4096
+out_used:	.skip 4096
 desc:	.skip 4096
 avail:	.skip 4096
 used:	.skip 4096
