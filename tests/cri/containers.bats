@@ -142,7 +142,7 @@ teardown() { "$CRI" rm-all "$POD"; }
 	run "$CRI" attach -it --keep-stdin "$c" <<<"hello"
 	[[ "$output" == *"got hello"* ]]
 	[ "$("$CRI" wait "$c")" = "0 Completed" ]
-	[[ "$(log_text "$LOGS/tty.log" | tr -d '\r')" == terminal*"got hello" ]]
+	[[ "$(ended_log "$LOGS/tty.log" | tr -d '\r')" == terminal*"got hello" ]]
 }
 
 @test "attach: stdin once, streams apart, and the end" {
@@ -172,6 +172,7 @@ teardown() { "$CRI" rm-all "$POD"; }
 	# The container ends at that, and may take the exec with it before it has said so.
 	"$CRI" exec-sync "$c" -- touch /tmp/enough || [ $? -eq 137 ]
 	[ "$("$CRI" wait "$c")" = "0 Completed" ]
+	wait_for 60 log_closed "$LOGS/rot.log"
 	for f in rot.log.1 rot.log.2 rot.log.3 rot.log; do
 		log_text "$LOGS/$f"
 	done >all
@@ -232,12 +233,12 @@ status_field() { printf 'grep "^%s:" /proc/self/status | tr -d "\\t " | cut -d: 
 	wait_for 60 grep -q up "$LOGS/term.log"
 	"$CRI" stop --grace 100 "$c"
 	[ "$("$CRI" wait "$c")" = "5 Error" ]
-	[ "$(log_text "$LOGS/term.log")" = $'up\nTERM' ]
+	[ "$(ended_log "$LOGS/term.log")" = $'up\nTERM' ]
 	c=$(start_container kill 'trap "echo TERM" TERM; echo up; while :; do sleep 0.1; done')
 	wait_for 60 grep -q up "$LOGS/kill.log"
 	"$CRI" stop --grace 5 "$c"
 	[ "$("$CRI" wait "$c")" = "137 Error" ]
-	[ "$(log_text "$LOGS/kill.log")" = $'up\nTERM' ]
+	[ "$(ended_log "$LOGS/kill.log")" = $'up\nTERM' ]
 }
 
 @test "the stop signal of the image" {

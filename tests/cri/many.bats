@@ -18,7 +18,7 @@ one_pod() {
 	cri_container "c$1" "echo from $1; exit 3"
 	pod=$("$CRI" run-pod --timeout 600 "p$1.pod.json") || return 1
 	c=$("$CRI" run "$pod" "c$1.json" "p$1.pod.json") || return 1
-	end=$("$CRI" wait --timeout 300 "$c") log=$(log_text "logs-p$1/c$1.log")
+	end=$("$CRI" wait --timeout 300 "$c") log=$(ended_log "logs-p$1/c$1.log")
 	[[ $end == "3 Error" && $log == "from $1" ]] || { echo "exit '$end', log '$log'" && return 1; }
 	"$CRI" stop-pod "$pod" && "$CRI" rm-pod "$pod" && echo ok
 }

@@ -28,7 +28,7 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 	run "$CRI" attach -i "$c" <<<"word"
 	[ "$output" = "got word" ]
 	[ "$("$CRI" wait "$c")" = "3 Error" ]
-	[ "$(log_text logs-p/c.log)" = $'hello\ngot word' ]
+	[ "$(ended_log logs-p/c.log)" = $'hello\ngot word' ]
 	"$CRI" stop-pod "$pod"
 	"$CRI" rm-pod "$pod"
 	cri_assert_clean

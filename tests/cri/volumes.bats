@@ -111,7 +111,7 @@ write_config() { # VERSION
 	write_config v2
 	rm -rf vol/..v1
 	[ "$("$CRI" wait "$c")" = "0 Completed" ]
-	[ "$(log_text "$LOGS/update.log")" = 1 ]
+	[ "$(ended_log "$LOGS/update.log")" = 1 ]
 }
 
 @test "a configMap is updated: inotify tells it in every container, names come and go, owners stay" {

@@ -275,6 +275,18 @@ cri_container() {
 # log_text FILE: what a container wrote, from the CRI's log format (time, stream, F or P, text); partial lines are joined.
 log_text() { awk '{at = index($0, " F "); p = 0; if ($3 == "P") {at = index($0, " P "); p = 1} printf "%s%s", substr($0, at + 3), p ? "" : "\n"}' "$1"; }
 
+# ended_log FILE: the same of a container that has ended. containerd says so while it may still be writing what it has read: the log is
+# whole when it has closed the file.
+ended_log() {
+	wait_for 60 log_closed "$1" >&2 || return 1
+	log_text "$1"
+}
+log_closed() {
+	local open
+	open=$(find "/proc/$(cat "$CONTAINERD_DIR/pid")/fd" -lname "$(realpath "$1")")
+	[[ -z $open ]]
+}
+
 # One pod for a whole file of tests: cri_shared_pod [JQ-FILTER] in setup_file; then POD is its id, POD_JSON its configuration, LOGS its logs.
 cri_shared_pod() {
 	cd "$BATS_FILE_TMPDIR" || return 1
@@ -294,7 +306,7 @@ run_container() {
 	local id end
 	id=$(start_container "$@") || return 125
 	end=$("$CRI" wait "$id") || return 125
-	log_text "$LOGS/$1.log"
+	ended_log "$LOGS/$1.log" || return 125
 	return "${end%% *}"
 }
 
