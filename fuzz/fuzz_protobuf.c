@@ -31,6 +31,7 @@ static const ProtobufCMessageDescriptor *const types[] = {
 	&podvm__agent__v1__container_request__descriptor,
 	&podvm__agent__v1__find_disk_request__descriptor,
 	&podvm__agent__v1__find_disk_response__descriptor,
+	&podvm__agent__v1__release_disk_request__descriptor,
 };
 
 static void message(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size)

@@ -18,11 +18,13 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 
 #include "agent/agent.h"
 #include "agent/hugetlb.h"
 #include "agent/submount.h"
 #include "base/bytes.h"
+#include "oci/json.h"
 
 #define BPF_ANNOTATION "run.oci.seccomp_bpf_data"
 
@@ -181,6 +183,64 @@ static int check_mounts(struct oci_spec *spec, const struct adjust *how, struct 
 	return 0;
 }
 
+/*
+ * A node in the container's root file system, which is the host's: the file server there makes none. So it is made here, and bound like
+ * a volume; below /dev, which is the container's own, crun makes it. The stage is on a file system without devices: the bind is with them.
+ */
+static int hold_device(const json_t *d, struct adjust_held *held, json_t *mounts, struct err *err)
+{
+	const json_t *mode = json_object_get(d, "fileMode");
+	unsigned perms = json_is_integer(mode) ? (unsigned)json_integer_value(mode) & 07777 : 0666;
+	dev_t dev = makedev((unsigned)json_integer_value(json_object_get(d, "major")),
+		(unsigned)json_integer_value(json_object_get(d, "minor")));
+	const char *type = json_string_value(json_object_get(d, "type"));
+	char path[ADJUST_STAGE_MAX + 24];
+
+	if (!type || !str_eq(type, "b"))
+		return err_set(err, EINVAL, "only a block device can be outside of /dev");
+	if (json_array_size(mounts) >= ADJUST_MOUNTS_MAX)
+		return err_set(err, EINVAL, "more than %d mounts", ADJUST_MOUNTS_MAX);
+	(void)snprintf(path, sizeof(path), "%s/%zu", held->stage, held->n);
+	if (mknod(path, S_IFBLK | 0600, dev) < 0)
+		return err_errno(err, "make '%s'", path);
+	held->n++;
+	if (chown(path, (uid_t)json_integer_value(json_object_get(d, "uid")),
+		    (gid_t)json_integer_value(json_object_get(d, "gid"))) < 0 ||
+		chmod(path, perms) < 0)
+		return err_errno(err, "set the owner of '%s'", path);
+	if (mount(path, path, NULL, MS_BIND, NULL) < 0 ||
+		mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NOEXEC, NULL) < 0)
+		return err_errno(err, "bind '%s'", path);
+	if (json_array_append_new(mounts, json_pack("{s:O s:s s:s s:[s]}", "destination", json_object_get(d, "path"),
+						  "type", "bind", "source", path, "options", "bind")) < 0)
+		return err_set(err, ENOMEM, "mounts: out of memory");
+	return 0;
+}
+
+static int check_devices(struct oci_spec *spec, struct adjust_held *held, struct err *err)
+{
+	json_t *list = json_object_get(json_object_get(spec->root, "linux"), "devices"), *d;
+	json_t *mounts = NULL;
+	size_t i = 0;
+
+	while ((d = json_array_get(list, i))) {
+		const char *path = json_string_value(json_object_get(d, "path"));
+		int r;
+
+		if (!path || str_has_prefix(path, "/dev/")) {
+			i++;
+			continue;
+		}
+		if (!mounts)
+			mounts = json_member_array(spec->root, "mounts");
+		r = mounts ? hold_device(d, held, mounts, err) : err_set(err, ENOMEM, "mounts: out of memory");
+		if (r < 0)
+			return err_wrap(err, "device '%.200s'", path);
+		(void)json_array_remove(list, i);
+	}
+	return 0;
+}
+
 static int check_root(struct oci_spec *spec, const struct adjust *how, struct err *err)
 {
 	const char *path = oci_root_path(spec);
@@ -281,6 +341,8 @@ int adjust_spec(struct oci_spec *spec, const struct adjust *how, struct adjust_h
 		r = check_root(spec, how, err);
 	if (r == 0)
 		r = check_mounts(spec, how, held, err);
+	if (r == 0)
+		r = check_devices(spec, held, err);
 	if (r == 0)
 		r = set_namespaces(spec, how, err);
 	if (r < 0)

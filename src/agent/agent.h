@@ -49,12 +49,20 @@ struct disk_wait {
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC */
 };
 
+#define DISK_RELEASES_MAX 8
+
+struct disk_release {
+	pid_t pid; /* 0: free */
+	struct ttrpc_request *rq;
+};
+
 struct disks { /* disk.h */
 	bool kept;
 	int modules[DISK_MODULES_MAX]; /* the driver's, owned, until they are loaded */
 	unsigned n_modules;
 	struct loop_timer timer; /* the next look */
 	struct disk_wait waits[DISK_WAITS_MAX];
+	struct disk_release releases[DISK_RELEASES_MAX];
 };
 
 struct agent {

@@ -10,13 +10,14 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "agent/modules.h"
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/log.h"
 
-#define SYS_BLOCK "/sys/block"
+#define SYS "/sys"
 #define LOOK_NS (10 * NS_PER_MS)
 #define SERIAL_MAX 20
 
@@ -85,21 +86,66 @@ static bool read_text(int dir, const char *name, const char *what, char *dst, si
 	return true;
 }
 
-int disk_look(const char *dir, const char *serial, unsigned *ret_major, unsigned *ret_minor)
+/* Where a link in sysfs leads: .../0000:01:00.0/virtio5/block/vda. The function of the card, "0000:01:00.0", or "". */
+static void card_of(int dir, const char *name, char *dst, size_t size)
 {
-	char text[64];
+	char link[DISK_PATH_LEN], *end, *card;
+	ssize_t n = readlinkat(dir, name, link, sizeof(link) - 1);
+
+	*dst = '\0';
+	link[n > 0 ? n : 0] = '\0';
+	end = strstr(link, "/virtio");
+	if (!end)
+		return;
+	*end = '\0';
+	card = strrchr(link, '/');
+	if (card)
+		(void)str_copy(dst, size, card + 1);
+}
+
+/* A slot's address is its card's without the function. */
+static void find_slot(const char *sys, const char *card, char power[DISK_PATH_LEN])
+{
+	char path[DISK_PATH_LEN], address[32];
+	size_t n = strcspn(card, ".");
 	struct dirent *e;
-	DIR *list = opendir(dir);
+	DIR *list;
+
+	if (!n || str_format(path, sizeof(path), NULL, "%s/bus/pci/slots", sys) < 0)
+		return;
+	list = opendir(path);
+	while (list && !*power && (e = readdir(list)))
+		if (read_text(dirfd(list), e->d_name, "address", address, sizeof(address)) && strlen(address) == n &&
+			memcmp(address, card, n) == 0 &&
+			str_format(power, DISK_PATH_LEN, NULL, "%s/%s/power", path, e->d_name) < 0)
+			*power = '\0';
+	if (list)
+		(void)closedir(list);
+}
+
+int disk_look(const char *sys, const char *serial, struct disk_place *ret)
+{
+	char path[DISK_PATH_LEN], text[64];
+	struct dirent *e;
+	DIR *list = NULL;
 	int found = 0;
 
+	if (str_format(path, sizeof(path), NULL, "%s/block", sys) >= 0)
+		list = opendir(path);
 	/* Only virtio's disks: loop devices and what else a container may have made have no serial number, or one of their own. */
-	while (list && !found && (e = readdir(list)))
+	while (list && !found && (e = readdir(list))) {
 		found = str_has_prefix(e->d_name, "vd") &&
 			read_text(dirfd(list), e->d_name, "serial", text, sizeof(text)) && str_eq(text, serial) &&
 			read_text(dirfd(list), e->d_name, "dev", text, sizeof(text)) &&
-			sscanf(text, "%u:%u", ret_major, ret_minor) == 2;
+			sscanf(text, "%u:%u", &ret->major, &ret->minor) == 2;
+		if (found)
+			card_of(dirfd(list), e->d_name, text, sizeof(text));
+	}
 	if (list)
 		(void)closedir(list);
+	*ret->power = '\0';
+	if (found)
+		find_slot(sys, text, ret->power);
 	return found;
 }
 
@@ -117,11 +163,11 @@ static void answer(struct ttrpc_request *rq, unsigned major, unsigned minor)
 /* True: its caller has an answer. */
 static bool try_one(struct disk_wait *w)
 {
-	unsigned major, minor;
+	struct disk_place place;
 	struct err err = {0};
 
-	if (disk_look(SYS_BLOCK, w->serial, &major, &minor)) {
-		answer(take_ptr(w->rq), major, minor);
+	if (disk_look(SYS, w->serial, &place)) {
+		answer(take_ptr(w->rq), place.major, place.minor);
 		return true;
 	}
 	if (time_mono_ns() < w->deadline_ns)
@@ -165,4 +211,68 @@ void disk_find(struct agent *a, struct ttrpc_request *rq, const Podvm__Agent__V1
 	(void)str_copy(w->serial, sizeof(w->serial), req->serial);
 	if (!try_one(w) && !a->disks.timer.loop)
 		loop_timer_set(a->loop, &a->disks.timer, LOOK_NS, on_look);
+}
+
+/* ---- letting go ---- */
+
+/* The kernel's write returns when all is done, more than a second later: not for the agent itself. */
+static _Noreturn void child(const char *power)
+{
+	int fd = open(power, O_WRONLY | O_CLOEXEC);
+
+	_exit(fd < 0 || write(fd, "0", 1) != 1 ? errno & 0xff : 0);
+}
+
+void disk_release(struct agent *a, struct ttrpc_request *rq, const char *serial)
+{
+	struct disk_release *job = NULL;
+	struct disk_place place;
+	struct err err = {0};
+	pid_t pid;
+
+	for (unsigned i = 0; i < DISK_RELEASES_MAX && !job; i++)
+		if (!a->disks.releases[i].pid)
+			job = &a->disks.releases[i];
+	if (!job)
+		(void)err_set(&err, ENOBUFS, "%d disks are being released already", DISK_RELEASES_MAX);
+	else if (!disk_look(SYS, serial, &place))
+		(void)err_set(&err, ENOENT, "no disk '%.40s'", serial);
+	else if (!*place.power)
+		(void)err_set(&err, EBUSY, "disk '%.40s' is in no slot", serial);
+	if (err.code) {
+		ttrpc_fail(rq, &err);
+		return;
+	}
+	pid = fork();
+	if (pid == 0)
+		child(place.power);
+	if (pid < 0) {
+		(void)err_errno(&err, "fork");
+		ttrpc_fail(rq, &err);
+		return;
+	}
+	*job = (struct disk_release){.pid = pid, .rq = rq};
+}
+
+bool disk_reaped(struct agent *a, pid_t pid, int status)
+{
+	Podvm__Agent__V1__Empty reply = PODVM__AGENT__V1__EMPTY__INIT;
+	struct err err = {0};
+
+	for (unsigned i = 0; i < DISK_RELEASES_MAX; i++) {
+		struct disk_release *job = &a->disks.releases[i];
+
+		if (!job->pid || job->pid != pid)
+			continue;
+		job->pid = 0;
+		if (status == 0) {
+			ttrpc_reply(take_ptr(job->rq), &reply.base);
+			return true;
+		}
+		(void)err_set(&err, EIO, "take the power off its slot: %s",
+			WIFEXITED(status) ? strerror(WEXITSTATUS(status)) : "killed");
+		ttrpc_fail(take_ptr(job->rq), &err);
+		return true;
+	}
+	return false;
 }

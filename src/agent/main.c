@@ -17,6 +17,7 @@
 #include "agent/agent.h"
 #include "agent/boot.h"
 #include "agent/container.h"
+#include "agent/disk.h"
 #include "agent/live.h"
 #include "agent/pause.h"
 #include "base/bytes.h"
@@ -64,7 +65,8 @@ static void reap(struct agent *a, const struct orphan *ended, unsigned n)
 			process_exited(p, ended[i].status);
 		else if (a->pid_ns_pid && ended[i].pid == a->pid_ns_pid)
 			agent_panic("the first process of the shared PID namespace ended");
-		else if (!live_reaped(a, ended[i].pid, ended[i].status) && !is_crun(a, ended[i].pid))
+		else if (!live_reaped(a, ended[i].pid, ended[i].status) &&
+			 !disk_reaped(a, ended[i].pid, ended[i].status) && !is_crun(a, ended[i].pid))
 			container_orphan(a, ended[i].pid, ended[i].status);
 	}
 	for (unsigned i = 0; i < n; i++)

@@ -187,6 +187,11 @@ static void find_disk(void *ctx, struct ttrpc_request *rq, const ProtobufCMessag
 	disk_find(ctx, rq, (const void *)msg);
 }
 
+static void release_disk(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
+{
+	disk_release(ctx, rq, ((const Podvm__Agent__V1__ReleaseDiskRequest *)msg)->serial);
+}
+
 static void create_exec(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
 {
 	const Podvm__Agent__V1__CreateExecRequest *req = (const void *)msg;
@@ -368,6 +373,7 @@ static const struct ttrpc_method methods[] = {
 	{"GetInfo", REQUEST(empty), get_info},
 	{"SyncFolders", REQUEST(sync_folders_request), sync_folders},
 	{"FindDisk", REQUEST(find_disk_request), find_disk},
+	{"ReleaseDisk", REQUEST(release_disk_request), release_disk},
 	{"CreateContainer", REQUEST(create_container_request), create_container},
 	{"CreateExec", REQUEST(create_exec_request), create_exec},
 	{"StartProcess", REQUEST(process_request), start_process},

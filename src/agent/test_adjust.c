@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -145,6 +147,45 @@ static void bind_is_staged(void **state)
 	assert_true(str_has_prefix(json_string_value(json_object_get(json_array_get(mounts, 0), "source")), stage));
 }
 
+/* Outside of /dev a node is made here, with its owner, and mounted; below it crun does that. */
+static void devices_outside_of_dev(void **state)
+{
+	static const char json[] =
+		",\"linux\":{\"devices\":[{\"path\":\"/dev/a\",\"type\":\"b\",\"major\":254,\"minor\":1},"
+		"{\"path\":\"/mnt/"
+		"b\",\"type\":\"b\",\"major\":254,\"minor\":16,\"fileMode\":432,\"uid\":5,\"gid\":6}]}";
+	const char *const sources[] = {shared, NULL};
+	struct adjust how = {.id = "c", .cgroup = "/podvm/c", .stage = stage, .sources = sources};
+	auto_oci_spec struct oci_spec spec = {0};
+	struct adjust_held held = {0};
+	const json_t *m, *devices;
+	struct err err = {0};
+	struct stat sb;
+	char text[512];
+
+	assert_int_equal(
+		adjust(",\"linux\":{\"devices\":[{\"path\":\"/x\",\"type\":\"c\"}]}", "", &spec, &err), -EINVAL);
+	assert_string_equal(err.msg, "device '/x': only a block device can be outside of /dev");
+	oci_spec_fini(&spec);
+	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		skip();
+	(void)snprintf(text, sizeof(text), "{\"root\":{\"path\":\"%s/rootfs\"},\"process\":{\"args\":[\"a\"]}%s}",
+		shared, json);
+	assert_int_equal(oci_spec_parse(&spec, text, strlen(text), &err), 0);
+	assert_int_equal(adjust_spec(&spec, &how, &held, &err), 0);
+	devices = json_object_get(json_object_get(spec.root, "linux"), "devices");
+	assert_int_equal(json_array_size(devices), 1);
+	assert_string_equal(json_string_value(json_object_get(json_array_get(devices, 0), "path")), "/dev/a");
+	m = json_array_get(json_object_get(spec.root, "mounts"), 0);
+	assert_string_equal(json_string_value(json_object_get(m, "destination")), "/mnt/b");
+	assert_int_equal(stat(json_string_value(json_object_get(m, "source")), &sb), 0);
+	assert_true(sb.st_mode == (S_IFBLK | 0660) && sb.st_uid == 5 && sb.st_gid == 6);
+	assert_true(sb.st_rdev == makedev(254, 16));
+	adjust_close(&held);
+	assert_int_equal(rmdir(stage), 0); /* empty */
+	assert_int_equal(mkdir(stage, 0755), 0);
+}
+
 static void exec_inherits(void **state)
 {
 	json_t *p = json_loads("{\"args\":[\"a\"],\"cwd\":\"/own\",\"apparmorProfile\":\"p\"}", 0, NULL);
@@ -222,6 +263,7 @@ int main(void)
 		cmocka_unit_test(plain_spec),
 		cmocka_unit_test(hostile_specs),
 		cmocka_unit_test(bind_is_staged),
+		cmocka_unit_test(devices_outside_of_dev),
 		cmocka_unit_test(exec_inherits),
 	};
 

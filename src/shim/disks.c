@@ -5,7 +5,8 @@
  *   FINDING    the agent waits for its kernel to find it
  *   READY      the guest's number is known
  *   FAILED     those who wait for it get `why`; never used again
- *   GOING      nobody has it any more, and the guest was asked to let go, which takes Linux six seconds
+ *   GOING      nobody has it any more: the agent is to switch its slot off, which takes Linux a second; then podvm-vmm takes it out, or,
+ *              where the agent could not, has the guest asked by the slot's button, which takes six
  *
  * What wakes the tasks that wait runs from a timer, never inside of the driver's callback: a creation that fails may end the VM.
  */
@@ -21,6 +22,7 @@
 
 #define FIND_MS 30000
 #define FIND_SLACK_MS 5000
+#define RELEASE_MS 10000
 /* podvm-vmm takes a request to ask again after ten seconds only. */
 #define ASK_AGAIN_NS (11 * NS_PER_S)
 #define ASK_MAX 20
@@ -38,7 +40,7 @@ struct disk {
 	bool plugged; /* ... and it may be in the VM */
 	int fd;	      /* of NEW; -1 */
 	unsigned users, tries;
-	uint32_t call_id;	 /* FindDisk; 0: none */
+	uint32_t call_id;	 /* FindDisk, ReleaseDisk; 0: none */
 	unsigned major, minor;	 /* of the guest */
 	struct loop_timer timer; /* wakes tasks; GOING: asks again */
 	struct err why;
@@ -90,6 +92,9 @@ static int check_room(const struct shim *sh, struct err *err)
 	}
 	if (n < sh->disk_slots)
 		return 0;
+	if (!sh->disk_slots)
+		return err_set(err, ENOSPC,
+			"the runtime's configuration gives the pod's VM no slots for block devices (disks = 0)");
 	return err_set(err, ENOSPC,
 		"the pod's VM has slots for %u block devices, and they are taken%s; disks = N in the runtime's "
 		"configuration makes up to %d",
@@ -328,8 +333,23 @@ static void ask_to_let_go(struct disk *d)
 	loop_timer_set(d->shim->loop, &d->timer, ASK_AGAIN_NS, on_ask_again);
 }
 
+static void on_released(void *ctx, const ProtobufCMessage *reply unused_arg, const struct err *err)
+{
+	struct disk *d = ctx;
+
+	d->call_id = 0;
+	if (err && err->code == ECONNRESET)
+		return; /* the VM ends, and disks_fini follows */
+	if (err)
+		log_warn("disk %s: the agent does not release it, so the guest is asked: %s", d->name, err->msg);
+	ask_to_let_go(d);
+}
+
 static void unused(struct disk *d)
 {
+	Podvm__Agent__V1__ReleaseDiskRequest req = PODVM__AGENT__V1__RELEASE_DISK_REQUEST__INIT;
+	bool found = d->state == DISK_READY;
+
 	if (d->shim->vm != VM_UP || !d->plugged) {
 		disk_free(d);
 		return;
@@ -337,7 +357,10 @@ static void unused(struct disk *d)
 	sandbox_cancel(&d->shim->sb, d->call_id);
 	d->call_id = 0;
 	d->state = DISK_GOING;
-	ask_to_let_go(d);
+	req.serial = d->name;
+	if (!found || sandbox_call(&d->shim->sb, "ReleaseDisk", &req.base, &podvm__agent__v1__empty__descriptor,
+			      RELEASE_MS, on_released, d, &d->call_id, NULL) < 0)
+		ask_to_let_go(d);
 }
 
 void disks_release(struct task *t)

@@ -112,15 +112,23 @@ bool spec_is_privileged(const struct oci_spec *spec)
 
 /* ---- device entries ---- */
 
+/* Where in a container a device may be. */
+static bool is_place(const char *path)
+{
+	for (const char *at = path; (at = strstr(at, "/..")); at += 3)
+		if (at[3] == '/' || at[3] == '\0')
+			return false;
+	return *path == '/' && path[strspn(path, "/")];
+}
+
 static int take_disk(const struct oci_spec *spec, const json_t *d, const struct spec_guest *g, struct err *err)
 {
 	struct spec_disk disk = {.path = text_of(d, "path")};
 	const json_t *major = json_object_get(d, "major"), *minor = json_object_get(d, "minor");
 	unsigned bits;
 
-	/* A container's root file system is the host's, and the file server there makes no device nodes. */
-	if (!str_has_prefix(disk.path, "/dev/") || strstr(disk.path, "/../"))
-		return err_set(err, EINVAL, "in a VM block devices can be below /dev only; change its devicePath");
+	if (!is_place(disk.path))
+		return err_set(err, EINVAL, "its path is not absolute, or has '..' in it; change its devicePath");
 	if (!json_is_integer(major) || !json_is_integer(minor) || json_integer_value(major) < 0 ||
 		json_integer_value(major) > SPEC_MAJOR_MAX || json_integer_value(minor) < 0 ||
 		json_integer_value(minor) > SPEC_MINOR_MAX)

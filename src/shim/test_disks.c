@@ -32,7 +32,7 @@ struct rig {
 	struct ttrpc_server *server; /* the agent */
 	vm_disk_done *done;	     /* of the last add_disk */
 	void *done_ctx;
-	struct ttrpc_request *find; /* FindDisk, or NULL */
+	struct ttrpc_request *find, *release; /* FindDisk, ReleaseDisk, or NULL */
 	struct ttrpc_request *created[4];
 	unsigned n_created;
 	char said[800];
@@ -91,6 +91,12 @@ static void on_find(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage 
 	rig->find = rq;
 }
 
+static void on_release(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
+{
+	say("release %s\n", ((const Podvm__Agent__V1__ReleaseDiskRequest *)msg)->serial);
+	rig->release = rq;
+}
+
 static void on_create(void *ctx, struct ttrpc_request *rq, const ProtobufCMessage *msg)
 {
 	const Podvm__Agent__V1__CreateContainerRequest *req = (const void *)msg;
@@ -115,6 +121,7 @@ static int set_up(void **state)
 {
 	static const struct ttrpc_method methods[] = {
 		{"FindDisk", &podvm__agent__v1__find_disk_request__descriptor, on_find},
+		{"ReleaseDisk", &podvm__agent__v1__release_disk_request__descriptor, on_release},
 		{"CreateContainer", &podvm__agent__v1__create_container_request__descriptor, on_create},
 		{"DeleteProcess", &podvm__agent__v1__process_request__descriptor, on_delete},
 	};
@@ -148,6 +155,8 @@ static int tear_down(void **state)
 	events_free(rig->sh.events);
 	if (rig->find)
 		ttrpc_fail(rig->find, &(struct err){.code = EIO});
+	if (rig->release)
+		ttrpc_fail(rig->release, &(struct err){.code = EIO});
 	while (rig->n_created)
 		ttrpc_fail(rig->created[--rig->n_created], &(struct err){.code = EIO});
 	ttrpc_server_free(rig->server);
@@ -228,6 +237,16 @@ static void found(unsigned major, unsigned minor)
 	ttrpc_reply(take_ptr(rig->find), &reply.base);
 }
 
+static void released(int code)
+{
+	Podvm__Agent__V1__Empty reply = PODVM__AGENT__V1__EMPTY__INIT;
+
+	if (code)
+		ttrpc_fail(take_ptr(rig->release), &(struct err){.code = code});
+	else
+		ttrpc_reply(take_ptr(rig->release), &reply.base);
+}
+
 /* ---- tests ---- */
 
 static void two_tasks_have_one_disk(void **state)
@@ -250,6 +269,10 @@ static void two_tasks_have_one_disk(void **state)
 	settle();
 	expect("");
 	disks_release(b);
+	run_until("release");
+	expect("release podvm-1\n");
+	released(0);
+	run_until("remove");
 	expect("remove podvm-1\n");
 	/* Only what was asked to go has gone. */
 	disks_removed(&rig->sh, "podvm-2");
@@ -305,6 +328,38 @@ static void reading_only_stays_so(void **state)
 	assert_int_equal(take(b, 1, "r", NULL), 0);
 }
 
+/* An agent that cannot, or that says nothing before the VM takes the disk out all the same. */
+static void the_guest_is_asked_when_the_agent_fails(void **state)
+{
+	struct task *t = task_with("a", 1);
+
+	plugged(0);
+	run_until("find");
+	found(254, 0);
+	run_until("create");
+	*rig->said = '\0';
+	disks_release(t);
+	run_until("release");
+	released(EOPNOTSUPP);
+	run_until("remove");
+	expect("release podvm-1\nremove podvm-1\n");
+	disks_removed(&rig->sh, "podvm-1");
+	assert_null(rig->sh.disks);
+	t = task_with("b", 2);
+	plugged(0);
+	run_until("find");
+	found(254, 0);
+	run_until("create");
+	*rig->said = '\0';
+	disks_release(t);
+	run_until("release");
+	disks_removed(&rig->sh, "podvm-2");
+	assert_null(rig->sh.disks);
+	released(0);
+	settle();
+	expect("release podvm-2\n");
+}
+
 /* A task that goes at any moment leaves nothing but a disk that was asked to go, and late answers find nobody. */
 static void tasks_that_go_early(void **state)
 {
@@ -350,6 +405,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(two_tasks_have_one_disk, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_fails_is_told, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(reading_only_stays_so, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_guest_is_asked_when_the_agent_fails, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(tasks_that_go_early, set_up, tear_down),
 	};
 

@@ -356,9 +356,10 @@ static void what_a_vm_cannot_do(void **state)
 		{"{\"linux\":{\"devices\":[{\"path\":\"/dev/sda\"}]}}", "device '/dev/sda': a character device"},
 		{"{\"linux\":{\"devices\":[{\"path\":\"/dev/kvm\",\"type\":\"c\",\"major\":10,\"minor\":232}]}}",
 			"device '/dev/kvm': a character device"},
-		{"{\"linux\":{\"devices\":[" DISK("/data", "8") "]," RULES(RULE("8", "rw")) "}}", "below /dev only"},
-		{"{\"linux\":{\"devices\":[" DISK("/dev/../data", "8") "]," RULES(RULE("8", "rw")) "}}",
-			"below /dev only"},
+		{"{\"linux\":{\"devices\":[" DISK("data", "8") "]," RULES(RULE("8", "rw")) "}}", "not absolute"},
+		{"{\"linux\":{\"devices\":[" DISK("/", "8") "]," RULES(RULE("8", "rw")) "}}", "not absolute"},
+		{"{\"linux\":{\"devices\":[" DISK("/dev/../data", "8") "]," RULES(RULE("8", "rw")) "}}", "'..' in it"},
+		{"{\"linux\":{\"devices\":[" DISK("/x/..", "8") "]," RULES(RULE("8", "rw")) "}}", "'..' in it"},
 		{"{\"linux\":{\"devices\":[" DISK("/dev/x", "8") "]," RULES(RULE("8", "m")) "}}",
 			"neither read nor write"},
 		{"{\"linux\":{\"devices\":[" DISK("/dev/x", "8") "]," RULES(RULE("9", "rw")) "}}",
@@ -392,7 +393,7 @@ static void disks_become_the_guests(void **state)
 	*disks = '\0';
 	assert_int_equal(
 		adjust("{\"linux\":{\"devices\":[{\"path\":\"/dev/null\"}," DISK("/dev/x", "1") "," DISK(
-			       "/dev/y", "2") "," DISK("/dev/z",
+			       "/dev/y", "2") "," DISK("/mnt/..z",
 			       "3") "]," RULES("{\"allow\":true,\"type\":\"c\",\"major\":7,\"minor\":1,\"access\":"
 					       "\"rw\"}," RULE("1", "rw") "," RULE("2", "rm") "," RULE("3",
 						       "rwm") ","
@@ -402,7 +403,7 @@ static void disks_become_the_guests(void **state)
 							      "1,\"access\":\"m\"}") "}}",
 			&spec, &err),
 		0);
-	assert_string_equal(disks, "/dev/x 7:1 rwm\n/dev/y 7:2 rm\n/dev/z 7:3 rm\n");
+	assert_string_equal(disks, "/dev/x 7:1 rwm\n/dev/y 7:2 rm\n/mnt/..z 7:3 rm\n");
 	rules = json_object_get(json_object_get(json_object_get(spec.root, "linux"), "resources"), "devices");
 	text = json_dumps(rules, JSON_COMPACT | JSON_SORT_KEYS);
 	assert_string_equal(text, "[{\"access\":\"rwm\",\"allow\":false},"

@@ -88,12 +88,14 @@ detached() {
 	stay='trap "exit 0" TERM; while :; do sleep 1; done'
 	other=$(start_container other "$stay")
 	disks() { "$CRI" exec "$other" -- sh -c 'ls /sys/block | grep ^vd | tr "\n" " "'; }
-	a=$(start_container a "$stay" "$(device "$x" /dev/x rw) | $(device "$y" /dev/y r)")
+	a=$(start_container a "$stay" "$(device "$x" /dev/x rw) | $(device "$y" /mnt/some/y r)")
 	# With fsync the guest flushes its disk, so that the file has it, not only the loop device.
 	"$CRI" exec "$a" -- sh -c 'test -b /dev/x && echo from the first | dd of=/dev/x bs=512 seek=3 conv=fsync 2>/dev/null'
 	[ "$(dd if=x bs=512 skip=3 count=1 2>/dev/null | tr -d '\0')" = "from the first" ]
-	[ "$("$CRI" exec "$a" -- head -n 1 /dev/y)" = untouched ]
-	run "$CRI" exec "$a" -- sh -c 'echo changed >/dev/y'
+	# Outside of /dev, with the owner and mode of the node's.
+	[ "$("$CRI" exec "$a" -- head -n 1 /mnt/some/y)" = untouched ]
+	[ "$("$CRI" exec "$a" -- stat -c '%F %a %u %g' /mnt/some/y)" = "block special file $(stat -c '%a %u %g' "$y")" ]
+	run "$CRI" exec "$a" -- sh -c 'echo changed >/mnt/some/y'
 	[ "$status" -ne 0 ]
 	[ "$("$CRI" exec "$other" -- sh -c 'cat /sys/block/vd*/ro | sort | tr "\n" " "')" = "0 1 " ]
 	# Under another path, only to be read there: it is the same disk.
@@ -109,6 +111,7 @@ detached() {
 	# Its first container goes, the second one keeps it.
 	"$CRI" stop "$a" && "$CRI" rm "$a"
 	wait_for 120 detached "$y"
+	run ! grep 'does not release it' "$CONTAINERD_DIR/log"
 	[ "$(disks | wc -w)" -eq 1 ]
 	[ "$("$CRI" exec "$b" -- sh -c 'dd if=/dev/same bs=512 skip=3 count=1 2>/dev/null | tr -d "\0"')" = "from the first" ]
 	[ "$(head -n 1 y)" = untouched ]
@@ -116,4 +119,18 @@ detached() {
 	kill -9 "$(cri_pid podvm-vmm)"
 	wait_for 60 detached "$x"
 	detached "$z"
+}
+
+@test "as many block devices as the runtime's configuration says" {
+	x=$(disk x) && y=$(disk y) && z=$(disk z)
+	with() { k8s_ctr run --rm --runtime io.containerd.podvm.v2 --runtime-config-path "$PWD/$1" --device "$x" --device "$y" --device "$z" "$IMAGE" "$@"; }
+	echo 'disks = 3' >three
+	run with three sh -c "test -b $x && test -b $y && test -b $z && ls -d /sys/block/vd? | wc -l"
+	[ "$status" -eq 0 ]
+	[ "${lines[-1]}" = 3 ]
+	echo 'disks = 0' >none
+	run with none true
+	[ "$status" -ne 0 ]
+	[[ "$output" == *"device '$x'"*"no slots for block devices (disks = 0)"* ]]
+	k8s_ctr container rm none >/dev/null 2>&1 || true
 }
