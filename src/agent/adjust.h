@@ -32,7 +32,8 @@ struct adjust_held {
 /*
  * Changes `spec`: namespaces, cgroupsPath, hostname (the pod's is set by Configure), cpusets and LSM labels of the host,
  * annotations that steer crun. Sources of bind mounts are bound to how->stage and taken from there, so that what was
- * checked is what is mounted. Block devices outside of /dev become such mounts. -EINVAL or -EPERM name the field. *held is the caller's to close in any case.
+ * checked is what is mounted. Block devices outside of /dev become such mounts. -EINVAL or -EPERM name the field.
+ * *held is the caller's to close in any case.
  */
 int adjust_spec(struct oci_spec *spec, const struct adjust *how, struct adjust_held *held, struct err *err) must_check;
 void adjust_close(struct adjust_held *held);

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -149,6 +150,11 @@ int disk_look(const char *sys, const char *serial, struct disk_place *ret)
 	return found;
 }
 
+static bool is_serial(const char *text)
+{
+	return *text && strlen(text) <= SERIAL_MAX;
+}
+
 /* ---- waiting ---- */
 
 static void answer(struct ttrpc_request *rq, unsigned major, unsigned minor)
@@ -196,7 +202,7 @@ void disk_find(struct agent *a, struct ttrpc_request *rq, const Podvm__Agent__V1
 	for (unsigned i = 0; i < DISK_WAITS_MAX && !w; i++)
 		if (!a->disks.waits[i].rq)
 			w = &a->disks.waits[i];
-	if (!*req->serial || strlen(req->serial) > SERIAL_MAX)
+	if (!is_serial(req->serial))
 		(void)err_set(&err, EINVAL, "serial '%.40s' has not 1 to %d bytes", req->serial, SERIAL_MAX);
 	else if (req->timeout_ms > DISK_WAIT_MAX_MS)
 		(void)err_set(&err, EINVAL, "timeout_ms %u is more than %d", req->timeout_ms, DISK_WAIT_MAX_MS);
@@ -215,11 +221,16 @@ void disk_find(struct agent *a, struct ttrpc_request *rq, const Podvm__Agent__V1
 
 /* ---- letting go ---- */
 
-/* The kernel's write returns when all is done, more than a second later: not for the agent itself. */
+/*
+ * The kernel's write returns when all is done, more than a second later: not for the agent itself. Meanwhile no end of a container's
+ * streams may stay open because of this copy.
+ */
 static _Noreturn void child(const char *power)
 {
-	int fd = open(power, O_WRONLY | O_CLOEXEC);
+	int fd;
 
+	(void)close_range(0, UINT_MAX, 0);
+	fd = open(power, O_WRONLY | O_CLOEXEC);
 	_exit(fd < 0 || write(fd, "0", 1) != 1 ? errno & 0xff : 0);
 }
 
@@ -233,7 +244,9 @@ void disk_release(struct agent *a, struct ttrpc_request *rq, const char *serial)
 	for (unsigned i = 0; i < DISK_RELEASES_MAX && !job; i++)
 		if (!a->disks.releases[i].pid)
 			job = &a->disks.releases[i];
-	if (!job)
+	if (!is_serial(serial))
+		(void)err_set(&err, EINVAL, "serial '%.40s' has not 1 to %d bytes", serial, SERIAL_MAX);
+	else if (!job)
 		(void)err_set(&err, ENOBUFS, "%d disks are being released already", DISK_RELEASES_MAX);
 	else if (!disk_look(SYS, serial, &place))
 		(void)err_set(&err, ENOENT, "no disk '%.40s'", serial);

@@ -8,7 +8,6 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +22,7 @@
 #define HEAD_MAX 460
 #define HASH_START UINT64_C(0xcbf29ce484222325)
 #define PROFILE_MAX (128u << 10)
+#define MAPS_MAX (1u << 20)
 
 struct place {
 	char maker[400], folder[PATH_LEN + 16], slot[8];
@@ -49,13 +49,27 @@ static void add_file(char *text, size_t size, const char *path)
 			(unsigned long)st.st_ctim.tv_nsec);
 }
 
-static int add_library(struct dl_phdr_info *info, size_t size unused_arg, void *data)
+/* True: `maker` tells which libseccomp this process has. An upgrade may have put another file at its path since. */
+static bool add_library(char *maker, size_t size)
 {
-	struct place *at = data;
+	auto_free char *maps = NULL;
+	char *name, *line, path[PATH_LEN];
+	unsigned long inode;
+	struct stat st;
 
-	if (info->dlpi_name && strstr(info->dlpi_name, "/libseccomp."))
-		add_file(at->maker, sizeof(at->maker), info->dlpi_name);
-	return 0;
+	if (file_read(AT_FDCWD, "/proc/self/maps", MAPS_MAX, &maps, NULL, NULL) < 0)
+		return false;
+	name = strstr(maps, "/libseccomp.");
+	if (!name)
+		return true; /* it is in the executable */
+	name[strcspn(name, "\n")] = '\0';
+	line = memrchr(maps, '\n', (size_t)(name - maps));
+	/* addresses, permissions, offset, device, inode, path */
+	if (sscanf(line ? line + 1 : maps, "%*s %*s %*s %*s %lu %255[^\n]", &inode, path) != 2 || stat(path, &st) < 0 ||
+		st.st_ino != inode)
+		return false;
+	add_file(maker, size, path);
+	return true;
 }
 
 static bool find_place(const char *run, const char *profile, size_t len, struct place *ret)
@@ -66,9 +80,8 @@ static bool find_place(const char *run, const char *profile, size_t len, struct 
 		return false;
 	ret->maker[0] = '\0';
 	add_file(ret->maker, sizeof(ret->maker), "/proc/self/exe");
-	if (!ret->maker[0])
+	if (!ret->maker[0] || !add_library(ret->maker, sizeof(ret->maker)))
 		return false;
-	(void)dl_iterate_phdr(add_library, ret);
 	h = hash(HASH_START, ret->maker, strlen(ret->maker));
 	h = hash(h, profile, len);
 	(void)snprintf(ret->slot, sizeof(ret->slot), "%02u", (unsigned)((h ^ h >> 32) % SLOTS));

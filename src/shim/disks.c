@@ -51,6 +51,7 @@ struct task_disk {
 	struct disk *disk;
 	char *path; /* in the container */
 	char access[4];
+	bool told; /* the task has been woken since the disk settled */
 };
 
 struct task_disks {
@@ -162,11 +163,19 @@ int disks_take(struct task *t, const struct spec_disk *want, struct err *err)
 
 /* ---- plugging in ---- */
 
-static bool has(const struct task *t, const struct disk *d)
+/* Does the task wait for it, without having been told that it need not? It counts as told from now on. */
+static bool tell(struct task *t, const struct disk *d)
 {
-	for (unsigned i = 0; t->disks && i < t->disks->n; i++)
-		if (t->disks->list[i].disk == d)
+	if (!t->disks || !t->json || t->init.state != PROC_NEW)
+		return false;
+	for (unsigned i = 0; i < t->disks->n; i++) {
+		struct task_disk *td = &t->disks->list[i];
+
+		if (td->disk == d && !td->told) {
+			td->told = true;
 			return true;
+		}
+	}
 	return false;
 }
 
@@ -177,11 +186,11 @@ static void on_settled(struct loop_timer *timer)
 	struct shim *sh = d->shim;
 	struct task *t = sh->tasks;
 
-	while (t && !(has(t, d) && t->json && t->init.state == PROC_NEW))
+	while (t && !tell(t, d))
 		t = t->next;
 	if (!t || sh->vm != VM_UP)
 		return;
-	/* One a turn: the list is another one afterwards. It has sent its spec by then, or waits for something else. */
+	/* One a turn: the list is another one afterwards. It has sent its spec by then, or waits for something else, which wakes it. */
 	loop_timer_set(sh->loop, timer, 0, on_settled);
 	task_send_create(t);
 }

@@ -13,18 +13,6 @@
 
 enum { MAY_READ = 1, MAY_WRITE = 2, MAY_MAKE = 4, MAY_ALL = 7 };
 
-/* What the guest's kernel has too, under the same number, whatever the host. */
-static bool is_common(const char *path)
-{
-	static const char *const common[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
-		"/dev/tty", "/dev/console", "/dev/ptmx"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(common); i++)
-		if (str_eq(path, common[i]))
-			return true;
-	return false;
-}
-
 static json_t *rules_of(const struct oci_spec *spec)
 {
 	const json_t *resources = json_object_get(json_object_get(spec->root, "linux"), "resources");
@@ -37,6 +25,30 @@ static const char *text_of(const json_t *o, const char *key)
 	const char *text = json_string_value(json_object_get(o, key));
 
 	return text ? text : "";
+}
+
+static bool has_number(const json_t *d, const char *key, json_int_t number)
+{
+	const json_t *v = json_object_get(d, key);
+
+	return !v || (json_is_integer(v) && json_integer_value(v) == number);
+}
+
+/* What the guest's kernel has too, under the same number, whatever the host: numbers that are absent are known. */
+static bool is_common(const json_t *d)
+{
+	static const struct {
+		const char *path;
+		int major, minor;
+	} common[] = {{"/dev/null", 1, 3}, {"/dev/zero", 1, 5}, {"/dev/full", 1, 7}, {"/dev/random", 1, 8},
+		{"/dev/urandom", 1, 9}, {"/dev/tty", 5, 0}, {"/dev/console", 5, 1}, {"/dev/ptmx", 5, 2}};
+	const char *path = text_of(d, "path"), *type = text_of(d, "type");
+
+	for (size_t i = 0; i < ARRAY_SIZE(common); i++)
+		if (str_eq(path, common[i].path))
+			return (!*type || str_eq(type, "c") || str_eq(type, "u")) &&
+			       has_number(d, "major", common[i].major) && has_number(d, "minor", common[i].minor);
+	return false;
 }
 
 /* ---- cgroup rules ---- */
@@ -163,15 +175,18 @@ static int take_devices(struct oci_spec *spec, const struct spec_guest *g, unsig
 
 	while ((d = json_array_get(list, i))) {
 		const char *path = text_of(d, "path"), *type = text_of(d, "type");
-		int r = 0;
+		int r;
 
-		if (!is_common(path) && privileged) {
+		if (is_common(d)) {
+			i++;
+			continue;
+		}
+		if (privileged) {
 			(void)json_array_remove(list, i);
 			++*ret_dropped;
 			continue;
 		}
-		if (!is_common(path))
-			r = str_eq(type, "b") && g->disk ? take_disk(spec, d, g, err) : refuse(type, err);
+		r = str_eq(type, "b") && g->disk ? take_disk(spec, d, g, err) : refuse(type, err);
 		if (r < 0)
 			return err_wrap(err, "device '%.200s'", path);
 		i++;
@@ -190,7 +205,7 @@ int spec_adjust_devices(struct oci_spec *spec, const struct spec_guest *g, struc
 	if (r < 0)
 		return r;
 	json_array_foreach (list, i, d)
-		if (str_eq(text_of(d, "type"), "b") && !is_common(text_of(d, "path")))
+		if (str_eq(text_of(d, "type"), "b"))
 			drop_rules(spec, (unsigned)json_integer_value(json_object_get(d, "major")),
 				(unsigned)json_integer_value(json_object_get(d, "minor")));
 	if (dropped) {

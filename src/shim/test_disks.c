@@ -318,6 +318,35 @@ static void what_fails_is_told(void **state)
 	rig->sh.sb.driver = &driver;
 }
 
+/* ... whose disk is there does not wait for one that has another disk to wait for, and that one is woken when it comes. */
+static void a_task_waits_for_its_own_disks(void **state)
+{
+	struct ttrpc_request *second;
+	struct task *b;
+	void *first;
+
+	(void)task_with("a", 1);
+	first = rig->done_ctx;
+	b = new_task("b");
+	assert_int_equal(take(b, 1, "rw", NULL), 0);
+	assert_int_equal(take(b, 2, "rw", NULL), 0);
+	task_send_create(b);
+	expect("add podvm-1\nadd podvm-2\n");
+	plugged(0);
+	run_until("find podvm-2");
+	second = take_ptr(rig->find);
+	rig->done_ctx = first;
+	plugged(0);
+	run_until("find podvm-1");
+	found(254, 0);
+	run_until("create a");
+	settle();
+	assert_null(strstr(rig->said, "create b"));
+	rig->find = second;
+	found(254, 16);
+	run_until("create b");
+}
+
 static void reading_only_stays_so(void **state)
 {
 	struct task *a = new_task("a"), *b = new_task("b");
@@ -404,6 +433,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(two_tasks_have_one_disk, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_fails_is_told, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_task_waits_for_its_own_disks, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(reading_only_stays_so, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_guest_is_asked_when_the_agent_fails, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(tasks_that_go_early, set_up, tear_down),

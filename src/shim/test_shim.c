@@ -365,6 +365,9 @@ static void what_a_vm_cannot_do(void **state)
 		{"{\"linux\":{\"devices\":[" DISK("/dev/x", "8") "]," RULES(RULE("9", "rw")) "}}",
 			"neither read nor write"},
 		{"{\"linux\":{\"devices\":[" DISK("/dev/x", "8") "]}}", "neither read nor write"},
+		{"{\"linux\":{\"devices\":[{\"path\":\"/dev/null\",\"type\":\"c\",\"major\":10,\"minor\":232}]}}",
+			"device '/dev/null': a character device"},
+		{"{\"linux\":{\"devices\":[{\"path\":\"/dev/tty\",\"type\":\"p\"}]}}", "device '/dev/tty'"},
 		{"{\"linux\":{\"devices\":[" DISK("/dev/x", "-1") "]}}", "no device number"},
 		{"{\"linux\":{\"devices\":[" DISK("/dev/x", "1048576") "]}}", "no device number"},
 		{"{\"linux\":{\"devices\":[{\"path\":\"/dev/x\",\"type\":\"b\",\"major\":\"8\",\"minor\":1}]}}",
@@ -423,6 +426,11 @@ static void disks_become_the_guests(void **state)
 		adjust("{\"linux\":{\"devices\":[" DISK("/dev/x", "13") "]," RULES(RULE("13", "r")) "}}", &spec, &err),
 		-ENODEV);
 	assert_string_equal(err.msg, "device '/dev/x': not there");
+	/* In the place of a device that every kernel has it is a block device all the same. */
+	oci_spec_fini(&spec);
+	assert_int_equal(adjust("{\"linux\":{\"devices\":[" DISK("/dev/null", "13") "]," RULES(RULE("13", "r")) "}}",
+				 &spec, &err),
+		-ENODEV);
 }
 
 /* Found by its number, and nothing else is taken for it. */

@@ -199,7 +199,7 @@ limit() { in_main cat "/sys/fs/cgroup/$1"; }
 	refused EBUSY StartProcess container_id="$MAIN"
 	refused EBUSY Configure hostname=other
 	refused ENOENT ReleaseDisk serial=nosuch
-	refused ENOENT ReleaseDisk
+	refused EINVAL ReleaseDisk
 	refused EEXIST CreateContainer container_id="$MAIN" oci_spec='{}'
 	refused EINVAL CreateContainer container_id=other oci_spec='{}'
 	refused EINVAL CreateContainer container_id=other oci_spec='['
