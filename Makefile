@@ -4,7 +4,8 @@
 SHELL := /bin/bash
 PREFIX ?= /usr/local
 SUITE ?= unit
-export CMD
+# As it was written: make would take each $ for one of its own variables.
+export LAB_JOB := $(value CMD)
 T ?= 60
 
 help: ## this list
@@ -43,7 +44,7 @@ clang: deps ## build and run the unit tests with clang
 	@test -f b/clang/build.ninja || CC=clang meson setup b/clang >/dev/null
 	@ninja -C b/clang && meson test -C b/clang -t 4 --suite $(SUITE) --print-errorlogs
 
-func: image ## functional tests: real pods in real VMs (root)
+func: build ## functional tests: real pods in real VMs (root)
 	@tools/func-tests
 
 kvm: image ## tests that need KVM: on this machine's, or in the lab where it cannot run stock kernels (root)
@@ -56,8 +57,9 @@ kernels-check: image ## Pods on our monitor with Debian's 6.12 and 7.x kernels, 
 	@tools/demo-image && tools/kernels-check
 
 lab: ## run CMD='...' in the lab: an emulated Debian machine with real KVM (root)
-	@$(MAKE) --no-print-directory -s build >&2
-	@tools/lab "$$CMD"
+	@[[ -n $$LAB_JOB ]] || { echo "make lab: CMD='...' is missing: what to run" >&2; exit 1; }
+	@$(MAKE) --no-print-directory -s build CMD= >&2
+	@tools/lab "$$LAB_JOB"
 
 lab-shell: build ## a shell in the lab
 	@tools/lab --shell

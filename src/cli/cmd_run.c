@@ -110,6 +110,16 @@ static void show_progress(void *ctx, const char *line)
 		(void)fprintf(stderr, "%s\n", line);
 }
 
+/* What of the file has no effect here; the pod's timeline has it too. */
+static void show_notes(const struct run *run)
+{
+	for (size_t i = 0; i < run->spec->notes.n && !run->quiet; i++) {
+		(void)fputs("podvm: warning: ", stderr);
+		text_put_safe(stderr, run->spec->notes.v[i], strlen(run->spec->notes.v[i]));
+		(void)fputc('\n', stderr);
+	}
+}
+
 static int get_images(struct run *run, struct err *err)
 {
 	static const enum image_pull pulls[] = {[KUBE_PULL_IF_NOT_PRESENT] = IMAGE_PULL_MISSING,
@@ -326,7 +336,7 @@ static void on_signal(void *ctx, int signo)
 		return;
 	}
 	(void)snprintf(why, sizeof(why), "signal %d", signo);
-	if (!run->quiet && !run->detach)
+	if (run->stops == 1 && !run->quiet && !run->detach)
 		say(run, "stopping (again to kill at once)");
 	pod_stop(run->pod, why);
 }
@@ -590,6 +600,8 @@ static int run_main(const struct cmd *cmd, int argc, char **argv)
 	run.file = argv[optind];
 	r = load(&run, &err);
 	if (r == 0)
+		show_notes(&run);
+	if (r == 0)
 		r = get_images(&run, &err);
 	if (r == 0)
 		r = read_profiles(&run, &err);
@@ -634,7 +646,7 @@ const struct cmd cmd_run = {
 		{"driver", 'D', "auto|qemu|vmm", "how the VM runs (default: auto)"},
 		{"netns", 'n', "PATH",
 			"attach the pod to this network namespace, as a CNI set it up (default: loopback only)"},
-		{"quiet", 'q', NULL, "no progress lines"},
+		{"quiet", 'q', NULL, "no progress lines, no warnings"},
 		{"timings", 't', NULL, "print a waterfall of the pod's phases at the end"}},
 	.run = run_main,
 };

@@ -460,7 +460,7 @@ int net_new(struct net **ret, struct loop *loop, const struct net_options *opts,
 	if (r == 0)
 		r = fd_set_nonblock(fd, true, err);
 	if (r == 0 && tap_ioctl(net, TUNSETVNETHDRSZ, HDR_LEN) < 0)
-		r = err_errno(err, "net: TUNSETVNETHDRSZ");
+		r = err_errno(err, "net: its descriptor is no tap: TUNSETVNETHDRSZ");
 	if (r == 0)
 		r = loop_add_fd(loop, &net->pair.src, fd, 0, on_tap, err);
 	if (r < 0) {

@@ -350,6 +350,8 @@ static const struct {
 
 void control_serve(struct control *c, uint64_t id, const char *op, const struct json_object *obj)
 {
+	static const char *const none[] = {NULL};
+	struct err err = {0};
 	bool known = false;
 
 	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
@@ -360,15 +362,16 @@ void control_serve(struct control *c, uint64_t id, const char *op, const struct 
 			continue;
 		if (ops[i].fn)
 			ops[i].fn(c, id, obj);
-		else if (obj->n > 2)
-			control_reply_error(c, id, "INVALID", "a member that this request does not know");
+		else if (only(obj, none, &err) < 0)
+			reply_failed(c, id, &err);
 		else
 			ops[i].plain(c, id);
 		return;
 	}
+	(void)err_set(&err, ENOENT, "no request '%.40s'", op);
 	if (known)
 		control_reply_error(c, id, "STATE",
 			c->state == CONTROL_IDLE ? "there is no machine yet" : "the machine has started");
 	else
-		control_reply_error(c, id, "UNKNOWN", "no such request");
+		control_reply_error(c, id, "UNKNOWN", err.msg);
 }

@@ -74,12 +74,15 @@ int devices_resize(struct devices *d, uint64_t size, struct err *err)
 	uint64_t more = size > d->ram ? size - d->ram : 0, less = size < d->ram ? d->ram - size : 0;
 	int r;
 
+	if (more && !d->mem)
+		return err_set(
+			err, ENOTSUP, "memory above the %" PRIu64 " MiB of the start needs --memory-max", d->ram / MIB);
 	if (size < MEMORY_MIN || more > d->room || size % MEM_BLOCK)
-		return err_set(err, more > d->room && !d->mem ? ENOTSUP : EINVAL,
-			"memory of %" PRIu64 " MiB: must be %" PRIu64 " to %" PRIu64 ", and even", size / MIB,
-			MEMORY_MIN / MIB, (d->ram + d->room) / MIB);
+		return err_set(err, EINVAL, "memory of %" PRIu64 " MiB: must be %" PRIu64 " to %" PRIu64 ", and even",
+			size / MIB, MEMORY_MIN / MIB, (d->ram + d->room) / MIB);
 	if (less && !d->balloon)
-		return err_set(err, ENOTSUP, "memory below that of the start needs a balloon");
+		return err_set(
+			err, ENOTSUP, "memory below the %" PRIu64 " MiB of the start needs --balloon", d->ram / MIB);
 	r = d->mem ? mem_set_requested(d->mem, more, err) : 0;
 	if (r == 0 && d->balloon)
 		balloon_set_target(d->balloon, (uint32_t)(less / BALLOON_PAGE));

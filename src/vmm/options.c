@@ -382,13 +382,13 @@ static int parse_one(int arg, const char *name, const char *text, struct options
 		o->version = true;
 		return 0;
 	}
-	return err_set(err, EINVAL, "unknown option, or one without its value; see --help");
+	return err_set(err, EINVAL, "--%s is not for this", name);
 }
 
 int options_check_machine(const struct options *o, struct err *err)
 {
 	if (o->kernel < 0)
-		return err_set(err, EINVAL, "--vm needs --kernel, or --control to be given it by");
+		return err_set(err, EINVAL, "no kernel: give --kernel, or configure it over --control");
 	if (!o->vcpus)
 		return err_set(err, EINVAL, "--vcpus 0: must be 1 to %u", VCPUS_MAX);
 	if (o->vcpus_max && o->vcpus_max < o->vcpus)
@@ -500,8 +500,12 @@ int options_parse(int argc, char **argv, struct options *ret, struct err *err)
 	opterr = 0;
 	optind = 1;
 	while ((arg = getopt_long(argc, argv, "", table, &index)) != -1) {
-		const char *name = arg == '?' ? "" : table[index].name;
+		const char *name;
 
+		if (arg == '?')
+			return err_set(err, EINVAL, "'%.60s': no such option, or without its value; see --help",
+				argv[optind - 1]);
+		name = table[index].name;
 		r = parse_machine(arg, name, optarg, &o, err);
 		if (r > 0)
 			r = parse_one(arg, name, optarg, &o, err);

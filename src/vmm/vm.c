@@ -280,6 +280,8 @@ int vm_plug(struct vm *vm, struct virtio_dev *dev, unsigned *ret_port, struct er
 
 	while (port < vm->cfg.ports && vm->devices[PCI_SLOTS + port].dev)
 		port++;
+	if (!vm->cfg.ports)
+		return err_set(err, ENOTSUP, "a device that comes later needs --hotplug-ports");
 	if (port == vm->cfg.ports)
 		return err_set(err, ENOSPC, "none of %u root ports is free", vm->cfg.ports);
 	r = occupy(vm, PCI_SLOTS + port, dev, err);

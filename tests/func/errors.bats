@@ -50,6 +50,16 @@ refuse() {
 	refuse "hostNetwork"
 }
 
+@test "what does nothing here is a warning, and nothing with -q" {
+	pod p Never "{name: a, image: $IMAGE, command: [\"true\"], livenessProbe: {exec: {command: [\"false\"]}}}"
+	run --separate-stderr "$PODVM" run p.yaml
+	[ "$status" -eq 0 ]
+	[[ "$stderr" == "podvm: warning: p.yaml:"*"spec.containers[0].livenessProbe: "*"kubelet"* ]]
+	run --separate-stderr "$PODVM" run -q p.yaml
+	[ "$status" -eq 0 ]
+	[ -z "$stderr" ]
+}
+
 @test "a missing image, a missing command, a missing hostPath, an unknown user" {
 	pod p Never "{name: a, image: localhost/no/such:tag, imagePullPolicy: Never}"
 	refuse "localhost/no/such:tag"
