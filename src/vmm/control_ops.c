@@ -89,7 +89,7 @@ static int get_fd(struct control *c, uint64_t place, int *ret, struct err *err)
 /* ---- before there is a machine ---- */
 
 /* The value of an option that begins with a descriptor: a number that says which one of those that came with the request. */
-static int set_fd(struct control *c, const char *key, const char *value, struct err *err)
+static int set_fd(struct control *c, struct options *next, const char *key, const char *value, struct err *err)
 {
 	char text[96], place[24] = "";
 	size_t n = strcspn(value, ",");
@@ -103,20 +103,20 @@ static int set_fd(struct control *c, const char *key, const char *value, struct 
 	if (r < 0)
 		return err_wrap(err, "'%.40s'", key);
 	(void)snprintf(text, sizeof(text), "%d%s", fd, value + n);
-	r = options_set(c->options, key, text, err);
+	r = options_set(next, key, text, err);
 	if (r < 0)
 		close_fd(&fd);
 	return r;
 }
 
 /* Members have the names and the meaning of the command line's options. */
-static int set_member(struct control *c, const struct json_member *m, struct err *err)
+static int set_member(struct control *c, struct options *next, const struct json_member *m, struct err *err)
 {
 	char number[24];
 	const char *value = m->string;
 
 	if (m->type == JSON_BOOL)
-		return m->number ? options_set(c->options, m->key, NULL, err)
+		return m->number ? options_set(next, m->key, NULL, err)
 				 : err_set(err, EINVAL, "'%.40s': leave it out rather than false", m->key);
 	if (m->type == JSON_NUMBER) {
 		(void)snprintf(number, sizeof(number), "%" PRIu64, m->number);
@@ -124,17 +124,25 @@ static int set_member(struct control *c, const struct json_member *m, struct err
 	} else if (m->type != JSON_STRING) {
 		return err_set(err, EINVAL, "'%.40s': null", m->key);
 	}
-	return options_takes_fd(m->key) ? set_fd(c, m->key, value, err) : options_set(c->options, m->key, value, err);
+	return options_takes_fd(m->key) ? set_fd(c, next, m->key, value, err) : options_set(next, m->key, value, err);
 }
 
+/* All of it, or nothing. */
 static void do_configure(struct control *c, uint64_t id, const struct json_object *obj)
 {
+	struct options next = *c->options;
 	struct err err = {0};
 	int r = 0;
 
 	for (unsigned i = 0; i < obj->n && r == 0; i++)
 		if (!str_eq(obj->members[i].key, "id") && !str_eq(obj->members[i].key, "op"))
-			r = set_member(c, &obj->members[i], &err);
+			r = set_member(c, &next, &obj->members[i], &err);
+	if (r < 0) {
+		options_drop(&next, c->options);
+	} else {
+		options_drop(c->options, &next);
+		*c->options = next;
+	}
 	reply_result(c, id, r, &err);
 }
 

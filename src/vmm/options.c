@@ -257,7 +257,7 @@ static int parse_nic(const char *text, struct options *o, struct err *err)
 /* FD, then flags: ro, threads */
 static int parse_disk(const char *text, struct options *o, struct err *err)
 {
-	struct option_disk *disk = &o->disks[o->n_disks];
+	struct option_disk disk = {0};
 	char fd[20], flag[20];
 	const char *rest = split(text, fd);
 
@@ -266,14 +266,16 @@ static int parse_disk(const char *text, struct options *o, struct err *err)
 	while (rest) {
 		rest = split(rest, flag);
 		if (str_eq(flag, "ro"))
-			disk->read_only = true;
+			disk.read_only = true;
 		else if (str_eq(flag, "threads"))
-			disk->threads = true;
+			disk.threads = true;
 		else
 			return err_set(err, EINVAL, "--disk '%.60s': must be FD, FD,ro or FD,threads", text);
 	}
-	o->n_disks++;
-	return parse_fd("disk", fd, &disk->fd, err);
+	if (parse_fd("disk", fd, &disk.fd, err) < 0)
+		return -err->code;
+	o->disks[o->n_disks++] = disk;
+	return 0;
 }
 
 static int parse_pmem(const char *name, const char *text, struct options *o, struct err *err)
@@ -475,6 +477,39 @@ int options_set(struct options *o, const char *name, const char *text, struct er
 	if (r != 0)
 		free(copy);
 	return r > 0 ? err_set(err, EINVAL, "'%.40s' is for the command line only", name) : r;
+}
+
+#define FDS_MAX (5 + OPTIONS_NICS_MAX + OPTIONS_DISKS_MAX + OPTIONS_PMEMS_MAX)
+
+static unsigned list_fds(const struct options *o, int dst[FDS_MAX])
+{
+	const int single[] = {o->kernel, o->initrd, o->console, o->vsock_listen, o->broker};
+	unsigned n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(single); i++)
+		dst[n++] = single[i];
+	for (unsigned i = 0; i < o->n_nics; i++)
+		dst[n++] = o->nics[i].fd;
+	for (unsigned i = 0; i < o->n_disks; i++)
+		dst[n++] = o->disks[i].fd;
+	for (unsigned i = 0; i < o->n_pmems; i++)
+		dst[n++] = o->pmems[i];
+	return n;
+}
+
+void options_drop(const struct options *o, const struct options *kept)
+{
+	int fds[FDS_MAX], keep[FDS_MAX];
+	unsigned n = list_fds(o, fds), n_keep = list_fds(kept, keep);
+
+	for (unsigned i = 0; i < n; i++) {
+		unsigned k = 0;
+
+		while (k < n_keep && keep[k] != fds[i])
+			k++;
+		if (k == n_keep)
+			close_fd(&fds[i]);
+	}
 }
 
 int options_parse(int argc, char **argv, struct options *ret, struct err *err)

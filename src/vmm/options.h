@@ -56,6 +56,8 @@ void options_help(void);
 
 /* One option of the machine by its name, as the control socket's "configure" does; text is NULL for those without a value. */
 int options_set(struct options *o, const char *name, const char *text, struct err *err) must_check;
+/* Closes the descriptors that `o` has and `kept` has not: `o` is given up for it. */
+void options_drop(const struct options *o, const struct options *kept);
 /* The option's value is a descriptor, or begins with one. */
 bool options_takes_fd(const char *name);
 int options_check_machine(const struct options *o, struct err *err) must_check;

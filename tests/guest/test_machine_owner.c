@@ -106,6 +106,168 @@ static void paused_until_told(void **state)
 	assert_int_equal(finish(&m), VMM_POWEROFF);
 }
 
+/* ---- what the process has ---- */
+
+/* Its open descriptors, and of these the ones whose name has `part`. */
+static unsigned count_fds(const struct machine *m, const char *part, unsigned *ret_named)
+{
+	char path[300], link[300];
+	struct dirent *e;
+	unsigned n = 0;
+	DIR *d;
+
+	*ret_named = 0;
+	(void)snprintf(path, sizeof(path), "/proc/%d/fd", m->pid);
+	d = opendir(path);
+	assert_non_null(d);
+	while ((e = readdir(d)) != NULL) {
+		ssize_t len = readlinkat(dirfd(d), e->d_name, link, sizeof(link) - 1);
+
+		if (len < 0)
+			continue;
+		link[len] = '\0';
+		n++;
+		*ret_named += strstr(link, part) != NULL;
+	}
+	(void)closedir(d);
+	return n;
+}
+
+static const char *const only_a_socket[] = {"podvm-vmm", "--vm", "--id", "told", "--console", "4", "--control", "5",
+#ifdef SANITIZED
+	"--no-jail",
+#endif
+	NULL};
+
+/* Refused as a whole, with the descriptors that came; what is given again replaces the old. */
+static void configure_is_all_or_nothing(void **state)
+{
+	int fd = memfd_create("given", MFD_CLOEXEC);
+	unsigned before, named;
+	struct machine m;
+
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	launch_with(&m, only_a_socket, memfd_create("stray", MFD_CLOEXEC), -1);
+	talk(&m, NULL, "{\"hello\":*");
+	send_line(&m, "{\"id\":1,\"op\":\"configure\",\"memory\":64}", -1);
+	hear(&m, "memory", "{\"id\":1,\"ok\":true}");
+	before = count_fds(&m, "given", &named);
+	assert_int_equal(named, 0);
+	send_line(&m, "{\"id\":2,\"op\":\"configure\",\"disk\":\"0,ro,threads\",\"memory\":128,\"bogus\":1}", fd);
+	hear(&m, "bogus", "{\"id\":2,\"ok\":false,\"code\":\"INVALID\",*");
+	send_line(&m, "{\"id\":3,\"op\":\"configure\",\"disk\":\"0,ro,threads,bogus\"}", fd);
+	hear(&m, "bogus flag", "{\"id\":3,\"ok\":false,\"code\":\"INVALID\",*");
+	assert_int_equal(count_fds(&m, "given", &named), before);
+	for (unsigned i = 0; i < 3; i++) {
+		send_line(&m, "{\"id\":4,\"op\":\"configure\",\"initrd\":0}", fd);
+		hear(&m, "initrd", "{\"id\":4,\"ok\":true}");
+		assert_int_equal(count_fds(&m, "given", &named), before + 1);
+		assert_int_equal(named, 1);
+	}
+	(void)close(fd);
+	fd = open_guest("halt");
+	send_line(&m, "{\"id\":5,\"op\":\"configure\",\"kernel\":0,\"hvc\":true}", fd);
+	hear(&m, "kernel", "{\"id\":5,\"ok\":true}");
+	(void)close(fd);
+	talk(&m, "{\"id\":6,\"op\":\"start\"}", "{\"id\":6,\"ok\":true}");
+	talk_find(&m, "{\"id\":7,\"op\":\"counters\"}", "\"memory\":67108864,");
+	talk_find(&m, "{\"id\":8,\"op\":\"counters\"}", "\"disks\":[]");
+	/* Neither the kernel nor the initramfs is needed any more. */
+	(void)count_fds(&m, "guest_halt", &named);
+	assert_int_equal(named, 0);
+	(void)count_fds(&m, "given", &named);
+	assert_int_equal(named, 0);
+	talk(&m, "{\"id\":9,\"op\":\"stop\"}", "{\"id\":9,\"ok\":true}");
+	assert_int_equal(finish(&m), VMM_POWEROFF);
+}
+
+/* What of its memory has `size`: the flags that the kernel shows for it. */
+static void memory_flags(const struct machine *m, const char *size, char dst[TEXT_MAX])
+{
+	char path[64], line[512];
+	bool found = false;
+	FILE *f;
+
+	*dst = '\0';
+	(void)snprintf(path, sizeof(path), "/proc/%d/smaps", m->pid);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	while (!*dst && fgets(line, sizeof(line), f)) {
+		if (strncmp(line, "Size:", 5) == 0)
+			found = strstr(line, size) != NULL;
+		else if (found && strncmp(line, "VmFlags:", 8) == 0)
+			(void)snprintf(dst, TEXT_MAX, "%s", line);
+	}
+	(void)fclose(f);
+}
+
+static void guest_memory_is_in_no_dump(void **state)
+{
+	char flags[TEXT_MAX];
+	struct machine m;
+
+	greet(&m, "halt", "--huge-pages");
+	read_text(m.console, flags, "halts\n");
+	/* Large pages begin where the kernel's first ends: what is there is split. */
+	memory_flags(&m, " 65536 kB", flags);
+	if (!*flags)
+		memory_flags(&m, " 49152 kB", flags);
+	if (!strstr(flags, " dd") || !strstr(flags, " hg"))
+		fail_msg("guest memory: '%s'", flags);
+	talk(&m, "{\"id\":1,\"op\":\"stop\"}", "{\"id\":1,\"ok\":true}");
+	assert_int_equal(finish(&m), VMM_POWEROFF);
+}
+
+static void what_a_request_may_ask(void **state)
+{
+	int fd = memfd_create("disk", MFD_CLOEXEC);
+	char text[TEXT_MAX];
+	struct machine m;
+
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	greet(&m, "halt", NULL);
+	read_text(m.console, text, "halts\n");
+	/* Its thread counts what it wrote when that is already here. */
+	do {
+		send_line(&m, "{\"id\":1,\"op\":\"counters\"}", -1);
+		*text = '\0';
+		read_line(&m, "counters", text);
+	} while (strstr(text, "\"written\":0,\"dropped\":0}"));
+	assert_non_null(strstr(text, "\"console\":{\"written\":6,\"dropped\":0}"));
+	talk(&m, "{\"id\":2,\"op\":\"resize\",\"memory\":62}",
+		"{\"id\":2,\"ok\":false,\"code\":\"INVALID\",\"error\":\"memory of 62 MiB: must be 64 to 128, and "
+		"even\"}");
+	talk(&m, "{\"id\":3,\"op\":\"resize\",\"memory\":130}", "{\"id\":3,\"ok\":false,\"code\":\"INVALID\",*");
+	send_line(&m, "{\"id\":4,\"op\":\"add-device\",\"kind\":\"disk\",\"name\":\"d\",\"fd\":0}", fd);
+	hear(&m, "d", "{\"id\":4,\"ok\":true}");
+	send_line(&m, "{\"id\":5,\"op\":\"add-device\",\"kind\":\"disk\",\"name\":\"d\",\"fd\":0}", fd);
+	hear(&m, "d again", "{\"id\":5,\"ok\":false,\"code\":\"FAILED\",\"error\":\"there is a device 'd'\"}");
+	send_line(&m, "{\"id\":6,\"op\":\"add-device\",\"kind\":\"disk\",\"name\":\"e\",\"fd\":0}", fd);
+	hear(&m, "e", "{\"id\":6,\"ok\":true}");
+	talk(&m, "{\"id\":7,\"op\":\"fly\"}",
+		"{\"id\":7,\"ok\":false,\"code\":\"UNKNOWN\",\"error\":\"no request 'fly'\"}");
+	talk(&m, "{\"id\":8,\"op\":\"pause\",\"now\":1}",
+		"{\"id\":8,\"ok\":false,\"code\":\"INVALID\",\"error\":\"a member 'now'*");
+	talk(&m, "{\"id\":9,\"op\":\"stop\"}", "{\"id\":9,\"ok\":true}");
+	assert_int_equal(finish(&m), VMM_POWEROFF);
+	(void)close(fd);
+	/* Without the options for it. */
+	launch_with(&m, only_a_socket, memfd_create("stray", MFD_CLOEXEC), -1);
+	talk(&m, NULL, "{\"hello\":*");
+	talk(&m, "{\"id\":1,\"op\":\"start\"}", "{\"id\":1,\"ok\":false,\"code\":\"INVALID\",\"error\":\"no kernel: *");
+	fd = open_guest("halt");
+	send_line(&m, "{\"id\":2,\"op\":\"configure\",\"kernel\":0,\"memory\":128}", fd);
+	hear(&m, "kernel", "{\"id\":2,\"ok\":true}");
+	talk(&m, "{\"id\":3,\"op\":\"start\"}", "{\"id\":3,\"ok\":true}");
+	send_line(&m, "{\"id\":4,\"op\":\"add-device\",\"kind\":\"disk\",\"name\":\"d\",\"fd\":0}", fd);
+	hear(&m, "d", "{\"id\":4,\"ok\":false,\"code\":\"UNSUPPORTED\",*");
+	talk(&m, "{\"id\":5,\"op\":\"resize\",\"memory\":256}", "{\"id\":5,\"ok\":false,\"code\":\"UNSUPPORTED\",*");
+	talk(&m, "{\"id\":6,\"op\":\"resize\",\"memory\":64}", "{\"id\":6,\"ok\":false,\"code\":\"UNSUPPORTED\",*");
+	talk(&m, "{\"id\":7,\"op\":\"stop\"}", "{\"id\":7,\"ok\":true}");
+	assert_int_equal(finish(&m), VMM_POWEROFF);
+	(void)close(fd);
+}
+
 /* ---- a vCPU that does not stand ---- */
 
 /* Its thread of that name stops where it is, so that the machine cannot come to a stand. */
@@ -166,6 +328,24 @@ static void a_pause_that_takes_its_time(void **state)
 	assert_int_equal(finish(&m), VMM_POWEROFF);
 }
 
+/* What waits for the vCPUs to stand is not forgotten for a `resume`. */
+static void a_resume_while_a_resize_waits(void **state)
+{
+	char text[TEXT_MAX];
+	struct machine m;
+	pid_t tid;
+
+	greet(&m, "spin", NULL);
+	read_text(m.console, text, "spins\n");
+	tid = hold_thread(&m, "vcpu0");
+	send_line(&m, "{\"id\":1,\"op\":\"resize\",\"vcpus\":1}", -1);
+	talk(&m, "{\"id\":2,\"op\":\"resume\"}", "{\"id\":2,\"ok\":true}");
+	assert_int_equal(ptrace(PTRACE_DETACH, tid, NULL, NULL), 0);
+	hear(&m, "resize", "{\"id\":1,\"ok\":true,\"online\":1}");
+	talk(&m, "{\"id\":3,\"op\":\"stop\"}", "{\"id\":3,\"ok\":true}");
+	assert_int_equal(finish(&m), VMM_POWEROFF);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -174,7 +354,11 @@ int main(int argc, char **argv)
 		cmocka_unit_test(an_owner_that_does_not_read_ends_it),
 		cmocka_unit_test(sigterm_ends_it),
 		cmocka_unit_test(paused_until_told),
+		cmocka_unit_test(configure_is_all_or_nothing),
+		cmocka_unit_test(guest_memory_is_in_no_dump),
+		cmocka_unit_test(what_a_request_may_ask),
 		cmocka_unit_test(a_pause_that_takes_its_time),
+		cmocka_unit_test(a_resume_while_a_resize_waits),
 	};
 	int r = rig_init(argc, argv);
 
