@@ -4,8 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/io_uring.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 
 #include <cmocka.h>
 
@@ -125,15 +129,103 @@ static void the_id(void **state)
 	end(&w);
 }
 
-static void without_flush_writes_are_synchronous(void **state)
+/* ---- what reaches the disk: by the calls of the threads, and by the entries of the ring, which stay there ---- */
+
+static unsigned syncs, synchronous;
+
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+ssize_t __real_pwritev64v2(int fd, const struct iovec *iov, int n, off_t off, int flags);
+ssize_t __wrap_pwritev64v2(int fd, const struct iovec *iov, int n, off_t off, int flags);
+
+int __wrap_fdatasync(int fd)
+{
+	(void)__atomic_add_fetch(&syncs, 1, __ATOMIC_SEQ_CST);
+	return __real_fdatasync(fd);
+}
+
+ssize_t __wrap_pwritev64v2(int fd, const struct iovec *iov, int n, off_t off, int flags)
+{
+	if (flags & RWF_DSYNC)
+		(void)__atomic_add_fetch(&synchronous, 1, __ATOMIC_SEQ_CST);
+	return __real_pwritev64v2(fd, iov, n, off, flags);
+}
+
+/* The one ring of this process; a copy of its descriptor. */
+static int open_ring(void)
+{
+	char link[64];
+	int fd = -1;
+
+	for (int i = 3; fd < 0 && i < 64; i++) {
+		char path[32];
+		ssize_t n;
+
+		(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", i);
+		n = readlink(path, link, sizeof(link) - 1);
+		link[n > 0 ? n : 0] = '\0';
+		if (strstr(link, "io_uring"))
+			fd = fcntl(i, F_DUPFD_CLOEXEC, 0);
+	}
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void count_entries(void)
+{
+	size_t len = BLK_JOBS_MAX * sizeof(struct io_uring_sqe);
+	int fd = open_ring();
+	const struct io_uring_sqe *e = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, IORING_OFF_SQES);
+
+	assert_true(e != MAP_FAILED);
+	for (unsigned i = 0; i < BLK_JOBS_MAX; i++) {
+		syncs += e[i].opcode == IORING_OP_FSYNC && e[i].fsync_flags == IORING_FSYNC_DATASYNC;
+		synchronous += e[i].opcode == IORING_OP_WRITEV && e[i].rw_flags & RWF_DSYNC;
+	}
+	(void)munmap((void *)(uintptr_t)e, len);
+	(void)close(fd);
+}
+
+static void what_was_asked_of_the_disk(struct world *w, unsigned want_syncs, unsigned want_synchronous)
+{
+	if (engine == BLK_ENGINE_URING)
+		count_entries();
+	end(w);
+	assert_int_equal(syncs, want_syncs);
+	assert_int_equal(synchronous, want_synchronous);
+	syncs = synchronous = 0;
+}
+
+static void a_flush_syncs_and_without_it_writes_are_synchronous(void **state)
 {
 	static struct world w;
 	uint8_t buf[512] = {9};
 
+	syncs = synchronous = 0;
+	start(&w, false, 0);
+	assert_int_equal(ask(&w, OUT, 0, buf, 512, NULL, 0), OK);
+	assert_int_equal(ask(&w, FLUSH, 0, NULL, 0, NULL, 0), OK);
+	what_was_asked_of_the_disk(&w, 1, 0);
 	start(&w, false, F_FLUSH);
 	assert_int_equal(ask(&w, OUT, 0, buf, 512, NULL, 0), OK);
 	assert_int_equal(pread(w.fd, buf, 1, 0), 1);
 	assert_int_equal(buf[0], 9);
+	what_was_asked_of_the_disk(&w, 0, 1);
+}
+
+/* Whoever takes the process over has a ring that does nothing else. */
+static void the_ring_is_locked_down(void **state)
+{
+	static struct world w;
+	int fd;
+
+	if (engine != BLK_ENGINE_URING)
+		return;
+	start(&w, false, 0);
+	fd = open_ring();
+	assert_int_equal(syscall(SYS_io_uring_register, fd, IORING_UNREGISTER_FILES, NULL, 0), -1);
+	assert_int_equal(errno, EACCES);
+	(void)close(fd);
 	end(&w);
 }
 
@@ -366,7 +458,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_and_writes),
 		cmocka_unit_test(the_id),
-		cmocka_unit_test(without_flush_writes_are_synchronous),
+		cmocka_unit_test(a_flush_syncs_and_without_it_writes_are_synchronous),
+		cmocka_unit_test(the_ring_is_locked_down),
 		cmocka_unit_test(discard_and_zeroes),
 		cmocka_unit_test(hostile_requests),
 		cmocka_unit_test(hostile_ranges),
