@@ -12,7 +12,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/landlock.h>
 #include <linux/sched.h>
+#include <linux/securebits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -29,8 +31,10 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -47,6 +51,13 @@
 
 #define REPORTS 32
 
+#define KIND(k) (1u << JAIL_##k)
+#define ALL_KINDS ((1u << JAIL_KINDS) - 1)
+#define FILES (KIND(FS) | KIND(VM_FS))
+#define NO_FILES (ALL_KINDS & ~FILES)
+
+static const char *const namespaces[] = {"user", "mnt", "pid", "net", "ipc", "uts", "cgroup"};
+
 /* What a child found, for the parent to judge: results of calls (0 or -errno), in order. */
 struct report {
 	unsigned n;
@@ -60,6 +71,8 @@ struct report {
 struct room {
 	char root[64]; /* the shared folder, on a shared mount of its own */
 	struct report *report;
+	int kind; /* of the last jail, for messages */
+	ino_t host[ARRAY_SIZE(namespaces)];
 	int to_child[2], to_parent[2];
 	uint16_t tcp_port; /* of a listener in the host's network */
 	int tcp, abstract;
@@ -148,6 +161,25 @@ static int wait_child(pid_t pid, int pidfd)
 	return n == 1 ? status : -1;
 }
 
+/* So that there is something to take away: a group, limits, a parent whose death would not matter. 0 or -1. */
+static int have_too_much(void)
+{
+	static const int limits[] = {RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE};
+	const gid_t group = 4321;
+	struct rlimit rl = {4096, 4096};
+
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
+		if (setrlimit(limits[i], &rl) < 0)
+			return -1;
+	if (getrlimit(RLIMIT_NOFILE, &rl) < 0)
+		return -1;
+	rl.rlim_cur = rl.rlim_max - 1;
+	if (setrlimit(RLIMIT_NOFILE, &rl) < 0)
+		return -1;
+	/* The bare system call: glibc's would look for other threads to tell. */
+	return syscall(SYS_setgroups, 1, &group) < 0 ? -1 : prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+}
+
 typedef void child_fn(struct room *room, struct jail *jail);
 
 /* Runs `fn` as thread `kind` of a jail (JAIL_KINDS: entered, but no thread's rights dropped); returns the wait status. */
@@ -159,9 +191,12 @@ static int in_jail(struct room *room, enum jail_kind kind, enum jail_seccomp mod
 	pid_t pid = fork_namespace(&pidfd);
 
 	assert_true(pid >= 0);
+	room->kind = kind;
 	if (pid == 0) {
 		struct err *err = &room->report->err;
 
+		if (have_too_much() < 0)
+			_exit(100);
 		if (jail_enter(room->root, &jail, err) < 0)
 			_exit(101);
 		if (kind < JAIL_KINDS && jail_thread(kind, mode, &landlock, err) < 0)
@@ -180,12 +215,23 @@ static void check(struct room *room, int status)
 	const struct report *rp = room->report;
 
 	if (status != 0)
-		fail_msg("child ended with status 0x%x after %u steps: %s", status, rp->n, rp->err.msg);
+		fail_msg("kind %d: child ended with status 0x%x after %u steps: %s", room->kind, status, rp->n,
+			rp->err.msg);
 	assert_true(rp->n > 0);
 	for (unsigned i = 0; i < rp->n; i++)
 		if (rp->entry[i].got != rp->entry[i].want)
-			fail_msg("%s: %d (%s), not %d (%s)", rp->entry[i].what, rp->entry[i].got,
+			fail_msg("kind %d: %s: %d (%s), not %d (%s)", room->kind, rp->entry[i].what, rp->entry[i].got,
 				strerror(-rp->entry[i].got), rp->entry[i].want, strerror(-rp->entry[i].want));
+}
+
+/* `fn` as a thread of each of the kinds, without the filter. */
+static void check_kinds(struct room *room, unsigned kinds, child_fn *fn)
+{
+	for (int kind = 0; kind < JAIL_KINDS; kind++)
+		if (kinds >> kind & 1) {
+			room->report->n = 0;
+			check(room, in_jail(room, kind, JAIL_SECCOMP_OFF, fn));
+		}
 }
 
 /* Opens and closes: 0 or -1 with errno. */
@@ -211,7 +257,7 @@ static int try_openat(int dirfd, const char *path, int flags)
 
 /* ---- files ---- */
 
-static void files_of_the_vsock_thread(struct room *room, struct jail *jail)
+static void no_files(struct room *room, struct jail *jail)
 {
 	note(room, "host file", try_open("/etc/passwd", O_RDONLY), -ENOENT);
 	note(room, "shared file", try_open("/inside", O_RDONLY), -EACCES);
@@ -220,17 +266,17 @@ static void files_of_the_vsock_thread(struct room *room, struct jail *jail)
 	note(room, "own procfs", try_openat(jail->proc_fd, "../status", O_RDONLY), -EACCES);
 }
 
-static void vsock_thread_has_no_files(void **state)
+static void other_threads_have_no_files(void **state)
 {
 	struct room *room = *state;
 	char path[100];
 
 	(void)snprintf(path, sizeof(path), "%s/inside", room->root);
 	assert_int_equal(try_open(path, O_WRONLY | O_CREAT), 0);
-	check(room, in_jail(room, JAIL_VSOCK, JAIL_SECCOMP_OFF, files_of_the_vsock_thread));
+	check_kinds(room, NO_FILES, no_files);
 }
 
-static void files_of_the_fs_thread(struct room *room, struct jail *jail)
+static void files_of_an_fs_thread(struct room *room, struct jail *jail)
 {
 	char name[16];
 	struct stat st;
@@ -265,9 +311,11 @@ static void files_of_the_fs_thread(struct room *room, struct jail *jail)
 	note(room, "sysctl by procfs", try_openat(jail->proc_fd, "../../sys/kernel/core_pattern", O_WRONLY), -ENOENT);
 	note(room, "other process by procfs", try_openat(jail->proc_fd, "../../2", O_RDONLY), -ENOENT);
 	note(room, "memory by procfs", try_openat(jail->proc_fd, "../mem", O_RDWR), -EACCES);
+	/* For the next kind. */
+	note(room, "remove", unlink("/new") < 0 || unlink("/users") < 0 || unlink("/fifo") < 0 ? -1 : 0, 0);
 }
 
-static void fs_thread_stays_below_its_root(void **state)
+static void fs_threads_stay_below_their_root(void **state)
 {
 	struct room *room = *state;
 	char path[100];
@@ -278,7 +326,75 @@ static void fs_thread_stays_below_its_root(void **state)
 	assert_int_equal(chown(path, 4321, 4321), 0);
 	(void)snprintf(path, sizeof(path), "%s/link", room->root);
 	assert_int_equal(symlink("/etc/passwd", path), 0);
-	check(room, in_jail(room, JAIL_FS, JAIL_SECCOMP_OFF, files_of_the_fs_thread));
+	check_kinds(room, FILES, files_of_an_fs_thread);
+}
+
+/* What a right that Landlock has since `since` denies; an older kernel lets it through. */
+static int denied(int error, long since, int otherwise)
+{
+	return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) < since ? otherwise
+												      : -error;
+}
+
+/* Landlock as the only wall: the host's root in the host's namespaces, on mounts that permit everything. */
+static void try_landlock(struct room *room, pid_t outside)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	char path[100];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/volume/program", room->root);
+	note(room, "create", try_open(path, O_RDWR | O_CREAT), 0);
+	note(room, "make executable", chmod(path, 0755), 0);
+	/* Empty: the kernel would find no program in it. */
+	note(room, "execute", execl(path, "program", (char *)NULL), -EACCES);
+	(void)snprintf(path, sizeof(path), "%s/volume/device", room->root);
+	note(room, "make character device", mknod(path, S_IFCHR | 0600, 0x103), -EACCES);
+	note(room, "make block device", mknod(path, S_IFBLK | 0600, 0xfe00), -EACCES);
+	note(room, "make fifo", mknod(path, S_IFIFO | 0600, 0), 0);
+	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	note(room, "open device", fd < 0 ? -1 : 0, 0);
+	note(room, "ioctl of device", ioctl(fd, TCGETS, path), denied(EACCES, 5, -ENOTTY));
+	memcpy(un.sun_path, room->abstract_name, sizeof(un.sun_path));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	note(room, "abstract socket", connect(fd, (struct sockaddr *)&un, sizeof(un)), denied(EPERM, 6, 0));
+	note(room, "signal", kill(outside, 0), denied(EPERM, 6, 0));
+}
+
+static void landlock_holds_alone(void **state)
+{
+	struct room *room = *state;
+	char path[100];
+
+	(void)snprintf(path, sizeof(path), "%s/volume", room->root);
+	assert_int_equal(mkdir(path, 0755), 0);
+	for (int kind = 0; kind < JAIL_KINDS; kind++) {
+		int pidfd, status;
+		pid_t pid;
+
+		if (!jail_has_files(kind))
+			continue;
+		assert_int_equal(mount("none", path, "tmpfs", 0, NULL), 0);
+		room->kind = kind;
+		room->report->n = 0;
+		pid = fork_namespace(&pidfd);
+		assert_true(pid >= 0);
+		if (pid == 0) {
+			/* Ends with this process, the first of the namespace. */
+			pid_t outside = fork();
+
+			if (outside == 0)
+				for (;;)
+					(void)pause();
+			if (outside < 0 || landlock_apply(kind, &room->report->err) != 0)
+				_exit(1);
+			try_landlock(room, outside);
+			_exit(0);
+		}
+		status = wait_child(pid, pidfd);
+		(void)umount2(path, MNT_DETACH);
+		check(room, status);
+	}
 }
 
 static void wait_for_mount(struct room *room, struct jail *jail)
@@ -358,18 +474,16 @@ static void look_around(struct room *room, struct jail *jail)
 	note(room, "host's loopback", connect(fd, (struct sockaddr *)&in, sizeof(in)), -EACCES);
 	close(fd);
 	note(room, "raw socket", socket(AF_INET, SOCK_RAW, 1), -EPERM);
-	note(room, "new privileges", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), 1);
-	note(room, "dumpable", prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), 0);
 	note(room, "other user", setresuid(1, 1, 1), -EPERM);
 	note(room, "set clock", clock_settime(CLOCK_REALTIME, &(struct timespec){.tv_sec = 1}), -EPERM);
 	note(room, "host name", sethostname("x", 1), -EPERM);
 }
 
-static void vsock_thread_is_alone(void **state)
+static void other_threads_are_alone(void **state)
 {
 	struct room *room = *state;
 
-	check(room, in_jail(room, JAIL_VSOCK, JAIL_SECCOMP_OFF, look_around));
+	check_kinds(room, NO_FILES, look_around);
 }
 
 /* The namespaces alone: root in them, but no capability dropped, no Landlock, no filter. */
@@ -404,6 +518,96 @@ static void namespaces_hold_alone(void **state)
 	check(room, in_jail(room, JAIL_KINDS, JAIL_SECCOMP_OFF, break_out));
 }
 
+static void compare_namespaces(struct room *room, struct jail *jail)
+{
+	struct stat st;
+	char path[32];
+
+	for (size_t i = 0; i < ARRAY_SIZE(namespaces); i++) {
+		(void)snprintf(path, sizeof(path), "../ns/%s", namespaces[i]);
+		note(room, namespaces[i],
+			fstatat(jail->proc_fd, path, &st, 0) < 0 ? -1 : (int)(st.st_ino == room->host[i]), 0);
+	}
+}
+
+static void namespaces_are_its_own(void **state)
+{
+	struct room *room = *state;
+	struct stat st;
+	char path[32];
+
+	for (size_t i = 0; i < ARRAY_SIZE(namespaces); i++) {
+		(void)snprintf(path, sizeof(path), "/proc/self/ns/%s", namespaces[i]);
+		assert_int_equal(stat(path, &st), 0);
+		room->host[i] = st.st_ino;
+	}
+	check(room, in_jail(room, JAIL_KINDS, JAIL_SECCOMP_OFF, compare_namespaces));
+}
+
+#define MOUNT_FLAGS (ST_NOSUID | ST_NODEV | ST_NOEXEC)
+
+static int mount_flags(int dirfd, const char *path)
+{
+	auto_close int fd = openat(dirfd, path, O_PATH | O_CLOEXEC);
+	struct statvfs st;
+
+	return fd < 0 || fstatvfs(fd, &st) < 0 ? -1 : (int)(st.f_flag & (MOUNT_FLAGS | ST_RDONLY));
+}
+
+static void look_at_mounts(struct room *room, struct jail *jail)
+{
+	note(room, "flags of the root", mount_flags(AT_FDCWD, "/"), MOUNT_FLAGS);
+	note(room, "flags of a volume", mount_flags(AT_FDCWD, "/volume"), MOUNT_FLAGS);
+	note(room, "flags of the procfs", mount_flags(jail->proc_fd, "."), MOUNT_FLAGS);
+}
+
+static void mounts_are_restricted(void **state)
+{
+	struct room *room = *state;
+	char path[100];
+	int status;
+
+	/* Both permit everything, whatever the flags of /tmp. */
+	assert_int_equal(mount(NULL, room->root, NULL, MS_REMOUNT | MS_BIND, NULL), 0);
+	(void)snprintf(path, sizeof(path), "%s/volume", room->root);
+	assert_int_equal(mkdir(path, 0755), 0);
+	assert_int_equal(mount("none", path, "tmpfs", 0, NULL), 0);
+	status = in_jail(room, JAIL_KINDS, JAIL_SECCOMP_OFF, look_at_mounts);
+	(void)umount2(path, MNT_DETACH);
+	check(room, status);
+}
+
+/* 0: soft and hard limit are 0. */
+static int limit(int what)
+{
+	struct rlimit rl;
+
+	return getrlimit(what, &rl) < 0 ? -1 : rl.rlim_cur || rl.rlim_max;
+}
+
+static void look_at_rights(struct room *room, struct jail *jail)
+{
+	const int bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
+			 SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
+	struct rlimit rl = {0};
+	int signal = 0;
+
+	note(room, "new privileges", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), 1);
+	note(room, "dumpable", prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), 0);
+	note(room, "death of the parent", prctl(PR_GET_PDEATHSIG, &signal, 0, 0, 0) < 0 ? -1 : signal, SIGKILL);
+	note(room, "secure bits", prctl(PR_GET_SECUREBITS, 0, 0, 0, 0), bits);
+	note(room, "groups", getgroups(0, NULL), 0);
+	note(room, "core files", limit(RLIMIT_CORE), 0);
+	note(room, "locked memory", limit(RLIMIT_MEMLOCK), 0);
+	note(room, "message queues", limit(RLIMIT_MSGQUEUE), 0);
+	note(room, "descriptors", getrlimit(RLIMIT_NOFILE, &rl) < 0 ? -1 : rl.rlim_cur == rl.rlim_max, 1);
+}
+
+static void no_thread_keeps_rights(void **state)
+{
+	check_kinds(*state, ALL_KINDS, look_at_rights);
+}
+
 static uint64_t effective_caps(void)
 {
 	struct __user_cap_header_struct hdr = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -433,9 +637,8 @@ static void capabilities_are_what_is_needed(void **state)
 {
 	struct room *room = *state;
 
-	check(room, in_jail(room, JAIL_VSOCK, JAIL_SECCOMP_OFF, no_caps));
-	room->report->n = 0;
-	check(room, in_jail(room, JAIL_FS, JAIL_SECCOMP_OFF, fs_caps));
+	check_kinds(room, NO_FILES, no_caps);
+	check_kinds(room, FILES, fs_caps);
 }
 
 /* ---- the filter ---- */
@@ -558,10 +761,6 @@ static void do_machine_work(struct room *room, struct jail *jail)
 	note(room, "write", write(room->to_child[1], "", 1) == 1 ? 0 : -1, 0);
 	note(room, "time", clock_gettime(CLOCK_MONOTONIC, &(struct timespec){0}), 0);
 }
-
-#define KIND(k) (1u << JAIL_##k)
-#define ALL_KINDS ((1u << JAIL_KINDS) - 1)
-#define NO_FILES (KIND(VSOCK) | KIND(DEVICES) | KIND(VCPU))
 
 static void unlisted_calls_kill(void **state)
 {
@@ -704,6 +903,8 @@ static void empty_root(void **state)
 			_exit(2);
 		if (try_open("/etc", O_RDONLY) == 0)
 			_exit(3);
+		if (mount_flags(AT_FDCWD, "/") != (MOUNT_FLAGS | ST_RDONLY))
+			_exit(4);
 		_exit(0);
 	}
 	status = wait_child(pid, pidfd);
@@ -716,11 +917,15 @@ static void empty_root(void **state)
 int main(int argc unused_arg, char **argv unused_arg)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(vsock_thread_has_no_files),
-		TEST(fs_thread_stays_below_its_root),
+		TEST(other_threads_have_no_files),
+		TEST(fs_threads_stay_below_their_root),
+		TEST(landlock_holds_alone),
 		TEST(later_mounts_appear),
-		TEST(vsock_thread_is_alone),
+		TEST(other_threads_are_alone),
 		TEST(namespaces_hold_alone),
+		TEST(namespaces_are_its_own),
+		TEST(mounts_are_restricted),
+		TEST(no_thread_keeps_rights),
 		TEST(capabilities_are_what_is_needed),
 #ifndef SANITIZED /* whose runtime makes calls of its own, which the filter kills */
 		TEST(unlisted_calls_kill),
