@@ -105,7 +105,7 @@ static void guests_end_as_they_should(void **state)
 static void check_jail(const struct machine *m)
 {
 #ifndef SANITIZED
-	static const char *const names[] = {"user", "mnt", "pid", "net", "ipc", "uts"};
+	static const char *const names[] = {"user", "mnt", "pid", "net", "ipc", "uts", "cgroup"};
 	char path[64];
 	struct stat own, its;
 	struct dirent *e;
