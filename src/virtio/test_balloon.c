@@ -198,6 +198,31 @@ static void target_and_actual(void **state)
 	end(w);
 }
 
+/* What the last driver lent is the next one's to lend again. */
+static void a_reset_forgets_the_buffer_for_statistics(void **state)
+{
+	struct world *w = started(false);
+
+	for (int i = 0; i < 2; i++) { /* no balloon_poll_stats in between: it would forget, too */
+		assert_true(rig_add(&w->rig, STATS, NULL, 10, 0, NULL) >= 0);
+		assert_int_equal(rig_kick(&w->rig, STATS), 0);
+		rig_stop(&w->rig);
+		rig_start(&w->rig, balloon_dev(w->b));
+	}
+	assert_false(balloon_poll_stats(w->b));
+	end(w);
+}
+
+/* virtio 1.2 §5.5.3: a driver does not do what was not offered, and tells nobody. */
+static void what_is_offered(void **state)
+{
+	struct world *w = started(false);
+
+	assert_int_equal(balloon_dev(w->b)->ops->features,
+		1 << 1 /* statistics */ | 1 << 2 /* deflate on OOM */ | 1 << 3 /* hints */ | 1 << 5 /* reporting */);
+	end(w);
+}
+
 static void a_turn_is_bounded(void **state)
 {
 	struct world *w = started(false);
@@ -225,6 +250,8 @@ int main(void)
 		cmocka_unit_test(reported_pages_are_given_back),
 		cmocka_unit_test(statistics),
 		cmocka_unit_test(target_and_actual),
+		cmocka_unit_test(a_reset_forgets_the_buffer_for_statistics),
+		cmocka_unit_test(what_is_offered),
 		cmocka_unit_test(a_turn_is_bounded),
 	};
 

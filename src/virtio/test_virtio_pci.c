@@ -139,6 +139,56 @@ static void a_whole_session(void **state)
 	rig_free(r);
 }
 
+/* Nothing stays from a driver that set all there is, and was interrupted (virtio 1.2 §2.4.2, §4.1.4.3.1, §4.1.4.5.1). */
+static void a_reset_clears_every_register(void **state)
+{
+	static const struct {
+		unsigned reg, len;
+		uint64_t value;
+	} rows[] = {
+		{PD_Q_SIZE, 2, 64},
+		{PD_Q_VECTOR, 2, 0xffff},
+		{PD_Q_ENABLE, 2, 0},
+		{PD_Q_DESC, 8, 0},
+		{PD_Q_DRIVER, 8, 0},
+		{PD_Q_DEVICE, 8, 0},
+	};
+	struct rig *r = rig_new();
+	struct pd *pd = &r->pd;
+
+	assert_true(pd_negotiate(pd, VERSION_1));
+	for (unsigned i = 0; i < TOY_QUEUES; i++)
+		pd_queue(pd, &r->q[i], i, 32, VERSION_1);
+	pd_set(pd, pd->common + PD_CONFIG_VECTOR, 2, CONFIG_VECTOR);
+	pd_set(pd, pd->common + PD_DEV_FEAT_SEL, 4, 1);
+	pd_driver_ok(pd);
+	offer(r, 1);
+	pd_kick(pd, 1);
+	turn(r);
+	expect_echo(r, 1);
+	pd_set(pd, pd->config + 8, 4, 0); /* the toy tells of each change */
+	pd_set_status(pd, 0);
+	assert_int_equal(pd_get(pd, pd->isr, 1), 0);
+	assert_int_equal(pd_get(pd, pd->common + PD_DEV_FEAT_SEL, 4), 0);
+	assert_int_equal(pd_get(pd, pd->common + PD_DRV_FEAT_SEL, 4), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		pd_set(pd, pd->common + PD_DRV_FEAT_SEL, 4, i);
+		assert_int_equal(pd_get(pd, pd->common + PD_DRV_FEAT, 4), 0);
+	}
+	assert_int_equal(pd_get(pd, pd->common + PD_CONFIG_VECTOR, 2), 0xffff);
+	assert_int_equal(pd_get(pd, pd->common + PD_Q_SELECT, 2), 0);
+	for (unsigned i = 0; i < TOY_QUEUES; i++) {
+		pd_set(pd, pd->common + PD_Q_SELECT, 2, i);
+		for (size_t k = 0; k < ARRAY_SIZE(rows); k++) {
+			uint64_t v = pd_get(pd, pd->common + rows[k].reg, rows[k].len);
+
+			if (v != rows[k].value)
+				fail_msg("queue %u, register %u: 0x%llx", i, rows[k].reg, (unsigned long long)v);
+		}
+	}
+	rig_free(r);
+}
+
 static void chains_before_driver_ok_are_served(void **state)
 {
 	struct rig *r = rig_ready();
@@ -434,6 +484,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_driver_finds_its_device),
 		cmocka_unit_test(a_whole_session),
+		cmocka_unit_test(a_reset_clears_every_register),
 		cmocka_unit_test(chains_before_driver_ok_are_served),
 		cmocka_unit_test(features_are_checked_and_frozen),
 		cmocka_unit_test(an_enabled_queue_is_frozen),
