@@ -56,6 +56,7 @@ static const struct expected guests[] = {
 	{"off", "1", VMM_POWEROFF, "alive\n", "the guest powered off"},
 	{"off", "8", VMM_POWEROFF, "alive\n", "the guest powered off"},
 	{"reset", "1", VMM_RESET, "still here\n", "the guest reset itself"},
+	{"keyboard", "1", VMM_RESET, "still here\n", "the guest reset itself"},
 	{"triple", "1", VMM_TRIPLE, "faults\n", "vCPU 0: triple fault"},
 	{"nowhere", "1", VMM_KVM, "nowhere\n", "vCPU 0: KVM cannot execute the instruction at 0xd0000000"},
 	{"ports", "1", VMM_POWEROFF, "storm\nover\n", "the guest powered off"},
