@@ -53,7 +53,7 @@ kvm: image ## tests that need KVM: on this machine's, or in the lab where it can
 qemu10: image ## pods under Debian 13's QEMU, fetched and unpacked aside (root)
 	@tools/demo-image && bats --timing tests/qemu10.bats
 
-kernels-check: image ## Pods on our monitor with Debian's 6.12 and 7.x kernels, 32 vCPUs, 64 GiB: fetched, in the lab (root)
+kernels-check: image ## Pods on our monitor with Debian's 6.12 and 7.x kernels: fetched, in the lab (root)
 	@tools/demo-image && tools/kernels-check
 
 lab: ## run CMD='...' in the lab: an emulated Debian machine with real KVM (root)

@@ -282,3 +282,13 @@ EOF
 	grep -q '^pinged$' <<<"$said"
 	grep -q "^again data2 1 $second -$" <<<"$said"
 }
+
+@test "the largest machine: 32 vCPUs, 64 GiB" {
+	initramfs 'say cpus $(cat /sys/devices/system/cpu/online) $(grep -c ^processor /proc/cpuinfo)
+		say memory $(grep MemTotal /proc/meminfo | tr -dc 0-9)'
+	"${machine[@]}" --vcpus 32 --memory 65536 10<"$kernel/vmlinux" 11<initramfs 12>>console 2>told 3>&-
+	hear
+	grep -q '^cpus 0-31 32$' <<<"$said"
+	read -r _ kib < <(grep '^memory ' <<<"$said")
+	((kib > 62 << 20))
+}
