@@ -313,6 +313,10 @@ static void what_fails_is_told(void **state)
 	assert_int_equal(take(t, 3, "rw", &err), -ENOSPC);
 	assert_non_null(strstr(err.msg, "slots for 2 block devices"));
 	assert_non_null(strstr(err.msg, "about to let go"));
+	rig->sh.disk_slots = 0;
+	assert_int_equal(take(t, 3, "rw", &err), -ENOSPC);
+	assert_non_null(strstr(err.msg, "no slots for block devices (disks = 0)"));
+	rig->sh.disk_slots = 2;
 	rig->sh.sb.driver = &vm_driver_qemu;
 	assert_int_equal(take(t, 2, "rw", &err), -ENOTSUP);
 	rig->sh.sb.driver = &driver;

@@ -123,14 +123,9 @@ detached() {
 
 @test "as many block devices as the runtime's configuration says" {
 	x=$(disk x) && y=$(disk y) && z=$(disk z)
-	with() { k8s_ctr run --rm --runtime io.containerd.podvm.v2 --runtime-config-path "$PWD/$1" --device "$x" --device "$y" --device "$z" "$IMAGE" "$@"; }
 	echo 'disks = 3' >three
-	run with three sh -c "test -b $x && test -b $y && test -b $z && ls -d /sys/block/vd? | wc -l"
+	run k8s_ctr run --rm --runtime io.containerd.podvm.v2 --runtime-config-path "$PWD/three" --device "$x" --device "$y" --device "$z" "$IMAGE" three \
+		sh -c "test -b $x && test -b $y && test -b $z && ls -d /sys/block/vd? | wc -l"
 	[ "$status" -eq 0 ]
 	[ "${lines[-1]}" = 3 ]
-	echo 'disks = 0' >none
-	run with none true
-	[ "$status" -ne 0 ]
-	[[ "$output" == *"device '$x'"*"no slots for block devices (disks = 0)"* ]]
-	k8s_ctr container rm none >/dev/null 2>&1 || true
 }
