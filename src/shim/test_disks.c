@@ -237,6 +237,19 @@ static void found(unsigned major, unsigned minor)
 	ttrpc_reply(take_ptr(rig->find), &reply.base);
 }
 
+/* Its disk is in the guest, and its spec sent. */
+static struct task *task_that_has_it(const char *id, unsigned minor)
+{
+	struct task *t = task_with(id, minor);
+
+	plugged(0);
+	run_until("find");
+	found(254, 0);
+	run_until("create");
+	*rig->said = '\0';
+	return t;
+}
+
 static void released(int code)
 {
 	Podvm__Agent__V1__Empty reply = PODVM__AGENT__V1__EMPTY__INIT;
@@ -364,13 +377,8 @@ static void reading_only_stays_so(void **state)
 /* An agent that cannot, or that says nothing before the VM takes the disk out all the same. */
 static void the_guest_is_asked_when_the_agent_fails(void **state)
 {
-	struct task *t = task_with("a", 1);
+	struct task *t = task_that_has_it("a", 1);
 
-	plugged(0);
-	run_until("find");
-	found(254, 0);
-	run_until("create");
-	*rig->said = '\0';
 	disks_release(t);
 	run_until("release");
 	released(EOPNOTSUPP);
@@ -378,12 +386,7 @@ static void the_guest_is_asked_when_the_agent_fails(void **state)
 	expect("release podvm-1\nremove podvm-1\n");
 	disks_removed(&rig->sh, "podvm-1");
 	assert_null(rig->sh.disks);
-	t = task_with("b", 2);
-	plugged(0);
-	run_until("find");
-	found(254, 0);
-	run_until("create");
-	*rig->said = '\0';
+	t = task_that_has_it("b", 2);
 	disks_release(t);
 	run_until("release");
 	disks_removed(&rig->sh, "podvm-2");

@@ -300,15 +300,21 @@ static pid_t hold_thread(const struct machine *m, const char *name)
 	return tid;
 }
 
-static void a_pause_that_takes_its_time(void **state)
+/* A machine whose only vCPU is held where it is. */
+static pid_t start_held(struct machine *m)
 {
 	char text[TEXT_MAX];
-	struct machine m;
-	pid_t tid;
 
-	greet(&m, "spin", NULL);
-	read_text(m.console, text, "spins\n");
-	tid = hold_thread(&m, "vcpu0");
+	greet(m, "spin", NULL);
+	read_text(m->console, text, "spins\n");
+	return hold_thread(m, "vcpu0");
+}
+
+static void a_pause_that_takes_its_time(void **state)
+{
+	struct machine m;
+	pid_t tid = start_held(&m);
+
 	send_line(&m, "{\"id\":1,\"op\":\"pause\"}", -1);
 	talk(&m, "{\"id\":2,\"op\":\"pause\"}",
 		"{\"id\":2,\"ok\":false,\"code\":\"BUSY\",\"error\":\"another pause is under way\"}");
@@ -331,13 +337,9 @@ static void a_pause_that_takes_its_time(void **state)
 /* What waits for the vCPUs to stand is not forgotten for a `resume`. */
 static void a_resume_while_a_resize_waits(void **state)
 {
-	char text[TEXT_MAX];
 	struct machine m;
-	pid_t tid;
+	pid_t tid = start_held(&m);
 
-	greet(&m, "spin", NULL);
-	read_text(m.console, text, "spins\n");
-	tid = hold_thread(&m, "vcpu0");
 	send_line(&m, "{\"id\":1,\"op\":\"resize\",\"vcpus\":1}", -1);
 	talk(&m, "{\"id\":2,\"op\":\"resume\"}", "{\"id\":2,\"ok\":true}");
 	assert_int_equal(ptrace(PTRACE_DETACH, tid, NULL, NULL), 0);
